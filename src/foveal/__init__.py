@@ -1,0 +1,1 @@
+"""Visual recognition with convolutional networks."""

@@ -1,0 +1,133 @@
+"""The folders are the registry: what they hold is found here, by reading them.
+
+A public function of a file in one of the plug-in folders *is* the plug-in. Listing reads the source with `ast` and
+imports nothing, so that the command line can name every network without loading torch; `get` imports the one asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from foveal.errors import FovealError, unknown
+from foveal.types import Facts
+
+_ROOT = Path(__file__).parent
+_FOLDERS = {
+    "model": "models",
+    "format": "data/formats",
+    "protocol": "protocols",
+    "explanation": "explanations",
+    "recipe": "recipes",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One public function of a plug-in folder: its name, its module and the first line of its docstring."""
+
+    name: str
+    module: str
+    summary: str
+
+
+@cache
+def entries(kind: str) -> Mapping[str, Entry]:
+    """All plug-ins of a kind (model, format, protocol, explanation, recipe) by name, in the files' own order.
+
+    Formats are listed by file: a format is its module's four functions together.
+    """
+    found: dict[str, Entry] = {}
+    for file in _files(kind):
+        module = ".".join(file.relative_to(_ROOT.parent).with_suffix("").parts)
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if kind == "format":
+            found[file.stem] = Entry(file.stem, module, _first_line(tree))
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                if node.name in found:
+                    raise RuntimeError(f"two {kind}s are called {node.name}: {found[node.name].module} and {module}")
+                found[node.name] = Entry(node.name, module, _first_line(node))
+    return found
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all plug-ins of a kind."""
+    return tuple(entries(kind))
+
+
+def get(kind: str, name: str) -> Callable[..., Any]:
+    """The function called `name`, or the one at `package.module:function`.
+
+    Raises FovealError for a name that is not in the folder, or a path that cannot be imported.
+    """
+    if ":" in name:
+        return _imported(kind, name)
+    if name not in entries(kind):
+        raise unknown(kind, name, entries(kind))
+    function: Callable[..., Any] = getattr(importlib.import_module(entries(kind)[name].module), name)
+    return function
+
+
+def module(kind: str, name: str) -> ModuleType:
+    """The module that holds the plug-in `name` (for a format: the format itself)."""
+    if name not in entries(kind):
+        raise unknown(kind, name, entries(kind))
+    return importlib.import_module(entries(kind)[name].module)
+
+
+def facts(name: str) -> Facts | None:
+    """The published facts of a model of the catalogue, or None for a network that no paper describes."""
+    if ":" in name:
+        return None
+    table: Mapping[str, Facts] = getattr(module("model", name), "FACTS", {})
+    return table.get(name)
+
+
+def options(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The keyword options of a plug-in, with their types resolved: what the command line offers as `key=value`."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def check_options(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise the «did you mean» error for an option that `function` does not have."""
+    known = options(function)
+    for name in given:
+        if name not in known:
+            raise unknown(f"option of {function.__name__}", name, known)
+
+
+def _files(kind: str) -> Iterator[Path]:
+    for file in sorted((_ROOT / _FOLDERS[kind]).rglob("*.py")):
+        if not file.stem.startswith("_"):
+            yield file
+
+
+def _first_line(node: ast.Module | ast.FunctionDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _imported(kind: str, path: str) -> Callable[..., Any]:
+    module_name, _, function_name = path.partition(":")
+    try:
+        found = importlib.import_module(module_name)
+    except ImportError as error:
+        raise FovealError(
+            f"cannot import '{module_name}' for the {kind} '{path}': {error}",
+            "is it installed, or does PYTHONPATH name its folder?",
+        ) from error
+    function = getattr(found, function_name, None)
+    if not callable(function):
+        public = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
+        raise unknown(f"{kind} in {module_name}", function_name, public)
+    typed: Callable[..., Any] = function
+    return typed

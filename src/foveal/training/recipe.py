@@ -1,0 +1,118 @@
+"""A recipe: every setting of one training run, as plain values. One schema for files, Python and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from foveal.errors import FovealError, unknown
+
+Unit = Literal["epochs", "iterations"]
+
+
+class Recipe(BaseModel):
+    """All that is needed to do a run (again). Values are plain JSON; names are resolved when the run starts.
+
+    Lengths (`length`, `warmup`, `milestones`, `evaluate_every`) are counted in `unit`, epochs or optimiser updates.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str = Field(description="name of the recipe, also the stem of the run's folder")
+
+    model: str = Field(description="network of the catalogue, or package.module:function")
+    options: dict[str, Any] = Field({}, description="keyword options of the network's function")
+    weights: str | None = Field(None, description="file or run to start from; 'imagenet' for published weights")
+    partial: bool = Field(False, description="accept weights that fit the network only in part")
+
+    data: str = Field(description="path of the images, or 'digits'")
+    input: tuple[int, int, int] = Field(description="channels, height, width that the network sees")
+    mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
+    std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
+    prepare: tuple[str, ...] = Field((), description="deterministic transforms, for training and test")
+    augment: tuple[str, ...] = Field((), description="random transforms, for training only")
+    holdout: float = Field(0.0, ge=0, lt=1, description="share of the training split held out as validation split")
+
+    unit: Unit = Field("epochs", description="what lengths are counted in")
+    length: int = Field(gt=0, description="training length, in units")
+    batch_size: int = Field(gt=0, description="images per update, over all processes")
+    accumulate: int = Field(1, gt=0, description="parts that a batch is cut into to save memory")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
+    lr: float = Field(gt=0, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, first beta of AdamW")
+    nesterov: bool = Field(False, description="Nesterov's momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of SGD, decoupled decay of AdamW")
+    decay_all: bool = Field(True, description="decay biases and normalisation parameters too")
+    schedule: Literal["constant", "step", "plateau", "exponential", "cosine", "onecycle"] = Field(
+        "constant", description="course of the learning rate"
+    )
+    milestones: tuple[int, ...] = Field((), description="when 'step' multiplies the rate by gamma, in units")
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of 'step' and 'plateau'; per unit for 'exponential'")
+    warmup: int = Field(0, ge=0, description="linear rise to the peak rate, in units")
+    warmup_lr: float = Field(0.0, ge=0, description="rate at which the warm-up starts")
+    plateau: int = Field(5, gt=0, description="evaluations without progress before 'plateau' lowers the rate")
+    clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 = none")
+
+    patience: int = Field(0, ge=0, description="evaluations without progress before stopping early; 0 = never")
+    time_budget: float = Field(0.0, ge=0, description="minutes after which training ends; 0 = none")
+    evaluate_every: int = Field(1, gt=0, description="distance of evaluations, in units")
+    save_every: int = Field(0, ge=0, description="updates between checkpoints; 0 = at each evaluation")
+    log_every: int = Field(50, gt=0, description="updates between rows of steps.csv")
+
+    seed: int = Field(0, ge=0, description="fixes initialisation, order, augmentation and dropout")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N, mps")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the forward pass")
+    workers: int | Literal["auto"] = Field("auto", description="processes that decode images")
+    cache: bool | Literal["auto"] = Field("auto", description="keep prepared images in memory")
+    strict: bool = Field(False, description="refuse unreadable images instead of skipping them")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (1, self.input[0]):
+                raise ValueError(f"{name} has {len(getattr(self, name))} values for {self.input[0]} channels")
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("schedule=step needs milestones")
+        if self.warmup >= self.length:
+            raise ValueError(f"warmup={self.warmup} leaves nothing of length={self.length}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be cut into accumulate={self.accumulate} equal parts"
+            )
+        return self
+
+    def with_settings(self, **settings: Any) -> Recipe:
+        """A copy with some settings changed. FovealError for an unknown key («did you mean») or a bad value."""
+        for key in settings:
+            if key not in type(self).model_fields:
+                raise unknown("setting", key, type(self).model_fields)
+        return _validated({**self.model_dump(), **settings})
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe that `model_dump_json` wrote."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise _readable(error) from error
+
+
+def _validated(values: Mapping[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _readable(error) from error
+
+
+def _readable(error: ValidationError) -> FovealError:
+    """pydantic's findings as one line: key, value, what is expected."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "recipe"
+    what = first["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(first["input"], dict) else f"={first['input']!r}"
+    field = Recipe.model_fields.get(key)
+    return FovealError(f"setting {key}{value}: {what}", f"{key}: {field.description}" if field else "")

@@ -1,0 +1,62 @@
+"""Small frozen records that several floors share. No behaviour lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a paper published about one network; the tests fail where the code disagrees.
+
+    `parameters` counts trainable scalars and `macs` multiply-adds of one image, both at `num_classes` and `input`.
+    Errors are percentages on the paper's own test set, as published, never measured here.
+    """
+
+    paper: str
+    year: int
+    input: tuple[int, ...]
+    num_classes: int = 1000
+    parameters: int | None = None
+    macs: int | None = None
+    dataset: str = "ImageNet"
+    top1_error: float | None = None
+    top5_error: float | None = None
+    published: Mapping[str, float | int | str | tuple[int, ...]] = field(default_factory=dict)
+
+
+class Batch(NamedTuple):
+    """What a loader yields: images uint8 [B, C, H, W], targets int64 [B], and the samples' indices int64 [B]."""
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser update: its number (from 1), the loss terms by name (averages over the batch) and the rate used."""
+
+    step: int
+    losses: Mapping[str, float]
+    lr: float
+
+    @property
+    def loss(self) -> float:
+        """The sum that was differentiated."""
+        return sum(self.losses.values())
+
+
+class Predictor(Protocol):
+    """A recogniser as the protocols see it: uint8 images [B, C, H, W] in, float32 probabilities [B, classes] out."""
+
+    input: tuple[int, int, int]
+    classes: tuple[str, ...]
+    prepare: Callable[[Tensor], Tensor]  # one decoded image, uint8 [C, H, W] → the deterministic part of the pipeline
+
+    def __call__(self, images: Tensor) -> Tensor: ...
