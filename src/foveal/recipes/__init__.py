@@ -1,0 +1,22 @@
+"""One Python function per run. Its docstring holds the command, the expected time and the expected result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foveal import catalog
+from foveal.errors import unknown
+from foveal.training.recipe import Recipe
+
+
+def resolve(name: str, *, quick: bool = False, **settings: Any) -> Recipe:
+    """The recipe called `name` with some settings changed; a network's name stands for the house recipe with it.
+
+    `quick` shrinks the run to a smoke test. Raises FovealError («did you mean») for an unknown name or setting.
+    """
+    if name in catalog.names("recipe") or (":" in name and "data" not in settings):
+        recipe: Recipe = catalog.get("recipe", name)(quick=quick)
+        return recipe.with_settings(**settings)
+    if name in catalog.names("model") or ":" in name:
+        return catalog.get("recipe", "house")(model=name, quick=quick).with_settings(**settings)
+    raise unknown("recipe or network", name, [*catalog.names("recipe"), *catalog.names("model")])
