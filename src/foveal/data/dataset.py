@@ -1,0 +1,164 @@
+"""Labelled sets of images: in memory (`ArraySet`) or in files (`FileSet`), one interface for both."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from foveal.data.image import load_image
+from foveal.errors import FovealError
+
+
+class ImageSet(Dataset[tuple[tv_tensors.Image, int]], ABC):
+    """Images with one class each, as torchvision's v2 datasets: `set[i]` is (uint8 image [C, H, W], class number).
+
+    `labels` is an int64 tensor [N] of indices into `classes`; `split` is "train", "val" or "test". Images may differ in
+    size, and in channels too (1 for grey, 3 for colour): a set gives what the file holds, the pipeline conforms it.
+    """
+
+    task: ClassVar[str] = "classify"
+
+    def __init__(self, labels: Tensor, classes: Sequence[str], split: str) -> None:
+        self.labels = labels.to(torch.int64)
+        self.classes = tuple(classes)
+        self.split = split
+        if self.labels.ndim != 1:
+            raise ValueError(f"labels must be one number an image, not of shape {tuple(labels.shape)}")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise FovealError(f"two classes are called '{twice}'", "give each class a name of its own")
+
+    def _check_labels(self) -> None:
+        """Raise FovealError that names the first image whose label is no class; called at the end of `__init__`."""
+        wrong = ((self.labels < 0) | (self.labels >= len(self.classes))).nonzero()
+        if len(wrong):
+            i = int(wrong[0])
+            raise FovealError(
+                f"{self.name(i)}: label {int(self.labels[i])}, but there are {len(self.classes)} classes",
+                f"labels go from 0 to {len(self.classes) - 1}",
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[tv_tensors.Image, int]:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"image {i} of {len(self)}")
+        return tv_tensors.Image(self.load(i)), int(self.labels[i])
+
+    @abstractmethod
+    def load(self, i: int, min_side: int | None = None) -> Tensor:
+        """Image i as uint8 [C, H, W]. A large one may come smaller, but no side below `min_side` pixels."""
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """Where image i comes from, for messages."""
+
+    @abstractmethod
+    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
+        """The images at `indices`, in that order, with all classes kept; `split` renames the split."""
+
+
+class ArraySet(ImageSet):
+    """Images of one size, all in memory: `images` uint8 [N, C, H, W]. `source` says where they were read."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        classes: Sequence[str],
+        split: str,
+        source: str = "memory",
+        *,
+        numbers: Tensor | None = None,
+    ) -> None:
+        super().__init__(labels, classes, split)
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
+        if len(images) != len(self.labels):
+            raise FovealError(f"{source}: {len(images)} images, but {len(self.labels)} labels")
+        self.images = images
+        self.source = source
+        self._numbers = torch.arange(len(images)) if numbers is None else numbers  # positions in the source
+        self._check_labels()
+
+    def load(self, i: int, min_side: int | None = None) -> Tensor:
+        """Image i as uint8 [C, H, W], always at its own size."""
+        return self.images[i]
+
+    def name(self, i: int) -> str:
+        """The source and the image's position in it, as `mnist/train[17]`."""
+        return f"{self.source}[{int(self._numbers[i])}]"
+
+    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
+        """The images at `indices` (a copy); they keep their names."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        return type(self)(
+            self.images[index],
+            self.labels[index],
+            self.classes,
+            split or self.split,
+            self.source,
+            numbers=self._numbers[index],
+        )
+
+
+class FileSet(ImageSet):
+    """Images in files, decoded when asked for: `paths` are str. `ignored` counts other files met beside them."""
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        labels: Tensor,
+        classes: Sequence[str],
+        split: str,
+        ignored: int = 0,
+    ) -> None:
+        super().__init__(labels, classes, split)
+        if len(paths) != len(self.labels):
+            raise ValueError(f"{len(paths)} files, but {len(self.labels)} labels")
+        self.paths = tuple(os.fspath(path) for path in paths)
+        self.ignored = ignored
+        self._check_labels()
+
+    def load(self, i: int, min_side: int | None = None) -> Tensor:
+        """Image i as uint8 [C, H, W], C = 1 for grey files; `min_side` lets a large JPEG be decoded at a fraction.
+
+        Raises ImageDecodeError.
+        """
+        return load_image(self.paths[i], mode=None, min_side=min_side)
+
+    def name(self, i: int) -> str:
+        """The file's path."""
+        return self.paths[i]
+
+    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
+        """The files at `indices`."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        paths = [self.paths[i] for i in index.tolist()]
+        return type(self)(paths, self.labels[index], self.classes, split or self.split, self.ignored)
+
+
+def stratified(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Cut 0 … N-1 into (rest, part), both int64 and ascending, `part` holding about `fraction` of each class.
+
+    Every class of two images or more is in both; a class of one stays in `rest`. Same labels, same seed, same cut.
+    """
+    if not 0 < fraction < 1:
+        raise FovealError(f"a share of {fraction} cannot be split off", "shares lie between 0 and 1")
+    random = np.random.RandomState(seed)  # NumPy promises never to change this stream; that of Generator may change
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels):  # ascending
+        members = (labels == label).nonzero().flatten()
+        count = len(members)
+        part = min(max(round(count * fraction), 1), count - 1)
+        chosen[members[torch.from_numpy(random.permutation(count)[:part])]] = True
+    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
