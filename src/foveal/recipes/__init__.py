@@ -6,6 +6,7 @@ from typing import Any
 
 from foveal import catalog
 from foveal.errors import unknown
+from foveal.recipes.house import house
 from foveal.training.recipe import Recipe
 
 
@@ -18,5 +19,5 @@ def resolve(name: str, *, quick: bool = False, **settings: Any) -> Recipe:
         recipe: Recipe = catalog.get("recipe", name)(quick=quick)
         return recipe.with_settings(**settings)
     if name in catalog.names("model") or ":" in name:
-        return catalog.get("recipe", "house")(model=name, quick=quick).with_settings(**settings)
+        return house(model=name, quick=quick).with_settings(**settings)
     raise unknown("recipe or network", name, [*catalog.names("recipe"), *catalog.names("model")])

@@ -32,7 +32,8 @@ class Recipe(BaseModel):
     mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
     std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
     prepare: tuple[str, ...] = Field((), description="deterministic transforms, for training and test")
-    augment: tuple[str, ...] = Field((), description="random transforms, for training only")
+    augment: tuple[str, ...] = Field((), description="random transforms after them, for training only")
+    test: tuple[str, ...] = Field((), description="deterministic transforms after them, for test only")
     holdout: float = Field(0.0, ge=0, lt=1, description="share of the training split held out as validation split")
 
     unit: Unit = Field("epochs", description="what lengths are counted in")

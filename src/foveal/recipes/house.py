@@ -1,0 +1,46 @@
+"""The house recipe: any network of the catalogue on anybody's folder of pictures."""
+
+from __future__ import annotations
+
+from foveal import catalog
+from foveal.errors import FovealError
+from foveal.training.recipe import Recipe
+
+_FALLBACK_INPUT = (3, 224, 224)  # of networks that no paper describes
+
+
+def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
+    """A network trained on a folder with one folder per class. Command: foveal train resnet18 data=./photos
+
+    From scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add lr=0.005.
+    Ten per cent of the training pictures are held out to choose the best checkpoint, unless the data has a validation
+    split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales.
+    """
+    facts = catalog.facts(model)
+    input = facts.input if facts else _FALLBACK_INPUT
+    if len(input) != 3:
+        raise FovealError(f"{model} takes inputs of shape {input}, not images", "choose a network that takes images")
+    channels, height, width = input
+    small = height <= 64
+    natural = channels == 3
+    return Recipe(
+        name=model.replace(":", "."),
+        model=model,
+        data="photos",
+        input=(channels, height, width),
+        mean=(0.485, 0.456, 0.406) if natural else (0.5,),
+        std=(0.229, 0.224, 0.225) if natural else (0.5,),
+        prepare=(f"resize_exact({height}, {width})",) if small else (),
+        augment=(f"pad_crop({max(1, height // 8)})", "flip")
+        if small
+        else (f"random_resized_crop({height})", "flip", "color_jitter(0.2, 0.2, 0.2)"),
+        test=() if small else (f"resize({round(height * 8 / 7)})",),
+        holdout=0.1,
+        length=1 if quick else 40,
+        batch_size=16 if quick else 32,
+        lr=0.05,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule="onecycle",
+        label_smoothing=0.1,
+    )
