@@ -51,7 +51,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PerClass:
-    """Per class, in [0, 1] and float64 [classes]; not-a-number where nothing was predicted (or is there) to divide by."""
+    """Per class, float64 [classes] in [0, 1]; not-a-number where there is nothing to divide by."""
 
     precision: Tensor  # of the images predicted as this class, the share that is of it
     recall: Tensor  # of the images of this class, the share that was predicted so
