@@ -1,0 +1,188 @@
+"""From a decoded image to what the network sees, as bytes: prepare (always), augment (in training), the centre.
+
+Everything is uint8 until `normalise`, which runs on the device. A batch and its images one by one give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from foveal.data.draws import mix, uniforms
+from foveal.data.transforms import BatchTransform, parse_transforms
+from foveal.errors import FovealError
+
+_PREPARE_SEED = mix(0)  # foreign transforms in `prepare` run under this one seed: same image, same result
+_LARGEST_CENTRE = 3  # a centre smaller than a third of the image's side is taken for a forgotten resize
+
+Images = Tensor | list[Tensor]  # uint8 [B, C, H, W], or images [C, H, W] of several sizes
+
+
+class Pipeline:
+    """The deterministic and the random steps before a network with `input` (channels, height, width).
+
+    `prepare` and `augment` are transforms in text form, e.g. `("resize(256)",)` and `("random_crop(224)", "flip")`, or
+    v2 transforms. Channels are converted to `input`'s first. What the steps leave is cut to its centre of `input`'s
+    height and width; a smaller image, or one more than 3 times as large, is an error that names the sizes.
+    """
+
+    def __init__(
+        self,
+        prepare: Sequence[str | v2.Transform],
+        augment: Sequence[str | v2.Transform],
+        input: tuple[int, int, int],
+        seed: int = 0,
+    ) -> None:
+        self.input = input
+        self.seed = seed
+        self.prepare_steps = parse_transforms(prepare)
+        self.augment_steps = parse_transforms(augment)
+        if input[0] not in (1, 3):
+            raise FovealError(f"input has {input[0]} channels", "images have 1 (grey) or 3 (colour)")
+        for step in self.prepare_steps:
+            if isinstance(step, BatchTransform) and step.draws:
+                raise FovealError(f"{step} is random and stands in prepare", "move it to augment")
+
+    @property
+    def min_side(self) -> int | None:
+        """Shorter side in pixels that decoding may reduce a large image to before the first step, or None: all."""
+        steps = self.prepare_steps or self.augment_steps
+        return getattr(steps[0], "min_side", None) if steps else None
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether `prepare` may run in several threads: foreign transforms use the process's one torch RNG."""
+        return all(isinstance(step, BatchTransform) for step in self.prepare_steps)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """The deterministic steps on one image: uint8 [C0, H0, W0] → uint8 [C, H, W]."""
+        return self.prepare_batch(image[None])[0]
+
+    def prepare_batch(self, images: Tensor) -> Tensor:
+        """The deterministic steps on images of one size: uint8 [B, C0, H0, W0] → uint8 [B, C, H, W]."""
+        if images.dtype != torch.uint8:
+            raise FovealError(f"images are {str(images.dtype).removeprefix('torch.')}", "give uint8, 0 to 255")
+        images = convert_channels(images, self.input[0])
+        for step in self.prepare_steps:
+            if isinstance(step, BatchTransform):
+                images = step.batch(images, torch.empty(len(images), 0))
+            else:
+                images = torch.stack([_seeded(step, image, _PREPARE_SEED) for image in images])
+        return images
+
+    def augment(self, images: Tensor | Sequence[Tensor], indices: Tensor, epoch: int) -> Tensor:
+        """The random steps, then the centre: prepared images of samples `indices` [B] → uint8 [B, *input].
+
+        The result is a function of the image and of (seed, epoch, index) alone.
+        """
+        current = _stacked(images)
+        draws = [step.draws if isinstance(step, BatchTransform) else 0 for step in self.augment_steps]
+        numbers = uniforms(self.seed, epoch, indices, sum(draws)).split(draws, dim=1) if draws else ()
+        for place, (step, u) in enumerate(zip(self.augment_steps, numbers, strict=True)):
+            if isinstance(step, BatchTransform):
+                current = _apply(step, current, u)
+            else:
+                seeds = [mix(self.seed, epoch, int(index), place) for index in indices]
+                pairs = zip(current, seeds, strict=True)
+                current = _stacked([_seeded(step, image, seed) for image, seed in pairs])
+        return self.centre(current)
+
+    def centre(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """The central `input` of prepared images, the view at test time: uint8 [B, *input]."""
+        if isinstance(images, Tensor):
+            return self._cut(images)
+        return torch.cat([self._cut(image[None]) for image in images])
+
+    def _cut(self, images: Tensor) -> Tensor:
+        channels, height, width = self.input
+        _, c, h, w = images.shape
+        if images.dtype != torch.uint8 or c != channels:
+            kind = str(images.dtype).removeprefix("torch.")
+            raise FovealError(
+                f"the transforms leave {kind} images of {c} channels, the network takes uint8 of {channels}",
+                "leave conversion to float and normalisation to mean= and std=",
+            )
+        if h < height or w < width:
+            raise FovealError(
+                f"the transforms leave an image of {h}x{w}, smaller than the network's {height}x{width}",
+                f"add resize({max(height, width)}), resize_exact({height}, {width}) or pad(…) to prepare",
+            )
+        if h > _LARGEST_CENTRE * height and w > _LARGEST_CENTRE * width:
+            raise FovealError(
+                f"the transforms leave an image of {h}x{w}, of which the network would see only {height}x{width}",
+                f"add resize({max(height, width)}) or resize_exact({height}, {width}) to prepare",
+            )
+        top, left = (h - height) // 2, (w - width) // 2
+        return images[:, :, top : top + height, left : left + width].contiguous()
+
+    def describe(self) -> str:
+        """One line for the log: prepare, augment, input."""
+        channels, height, width = self.input
+        parts = [
+            " → ".join(map(str, self.prepare_steps)),
+            " → ".join(map(str, self.augment_steps)),
+        ]
+        named = [f"{name} {part}" for name, part in zip(("prepare", "augment"), parts, strict=True) if part]
+        return ", ".join([*named, f"input {channels}x{height}x{width}"])
+
+
+def convert_channels(images: Tensor, channels: int) -> Tensor:
+    """Grey to colour by repetition, colour to grey by ITU-R 601 luma: uint8 [B, C0, H, W] → uint8 [B, channels, H, W]."""
+    found = images.shape[-3]
+    if found == channels:
+        return images
+    if found == 1 and channels == 3:
+        return images.expand(-1, 3, -1, -1).contiguous()
+    if found == 3 and channels == 1:
+        grey: Tensor = functional.rgb_to_grayscale(images)
+        return grey
+    raise FovealError(f"an image has {found} channels, the network takes {channels}", "images have 1 or 3 channels")
+
+
+def normalise(
+    images: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+    channels_last: bool = False,
+) -> Tensor:
+    """(image/255 - mean)/std on the images' own device: uint8 [B, C, H, W] → dtype [B, C, H, W].
+
+    `mean` and `std` have one value a channel or one for all. Computed in float32, whatever the dtype of the result.
+    """
+    centre = torch.tensor(mean, dtype=torch.float64)
+    spread = torch.tensor(std, dtype=torch.float64)
+    scale = (1 / (255 * spread)).float().view(1, -1, 1, 1).to(images.device)
+    shift = (-centre / spread).float().view(1, -1, 1, 1).to(images.device)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    result = images.to(torch.float32, memory_format=layout).mul_(scale).add_(shift)
+    return result.to(dtype)
+
+
+def _apply(step: BatchTransform, images: Images, u: Tensor) -> Images:
+    if isinstance(images, Tensor) and not step.ragged:
+        return step.batch(images, u)
+    return _stacked([step.batch(image[None], u[n : n + 1])[0] for n, image in enumerate(images)])
+
+
+def _stacked(images: Tensor | Sequence[Tensor]) -> Images:
+    """One tensor when all images have one size."""
+    if isinstance(images, Tensor):
+        return images
+    if len(images) and all(image.shape == images[0].shape for image in images):
+        return torch.stack(list(images))
+    return list(images)
+
+
+def _seeded(step: v2.Transform, image: Tensor, seed: int) -> Tensor:
+    """A foreign transform on one image [C, H, W] under its own seed; torch's RNG is as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        result = step(image)
+    if not isinstance(result, Tensor):
+        raise FovealError(f"{step} turns an image into {type(result).__name__}", "use transforms of tensors")
+    return result
