@@ -1,1 +1,64 @@
-"""Visual recognition with convolutional networks."""
+"""Visual recognition with convolutional networks: the canon, faithful to the papers, on your images.
+
+The public verbs are here and load what they need when they are first used, so that `import foveal` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_VERBS = {
+    "create": "foveal.models",
+    "build": "foveal.notation",
+    "show": "foveal.graph.table",
+    "open_data": "foveal.data.open",
+    "diagnose": "foveal.data.doctor",
+    "convert": "foveal.data.convert",
+    "train": "foveal.experiment",
+    "resume": "foveal.training.train",
+    "evaluate": "foveal.evaluation",
+    "predict": "foveal.prediction",
+    "explain": "foveal.explanations",
+    "load": "foveal.training.run",
+    "load_weights": "foveal.weights",
+    "save_weights": "foveal.weights",
+    "check": "foveal.contracts",
+    "FovealError": "foveal.errors",
+    "Recipe": "foveal.training.recipe",
+    "Run": "foveal.training.run",
+}
+
+if TYPE_CHECKING:
+    from foveal.contracts import check as check
+    from foveal.data.convert import convert as convert
+    from foveal.data.doctor import diagnose as diagnose
+    from foveal.data.open import open_data as open_data
+    from foveal.errors import FovealError as FovealError
+    from foveal.evaluation import evaluate as evaluate
+    from foveal.experiment import train as train
+    from foveal.explanations import explain as explain
+    from foveal.graph.table import show as show
+    from foveal.models import create as create
+    from foveal.notation import build as build
+    from foveal.prediction import predict as predict
+    from foveal.training.recipe import Recipe as Recipe
+    from foveal.training.run import Run as Run
+    from foveal.training.run import load as load
+    from foveal.training.train import resume as resume
+    from foveal.weights import load_weights as load_weights
+    from foveal.weights import save_weights as save_weights
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(f"module 'foveal' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_VERBS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*_VERBS, "__version__"]

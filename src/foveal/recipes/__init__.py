@@ -13,9 +13,12 @@ from foveal.training.recipe import Recipe
 def resolve(name: str, *, quick: bool = False, **settings: Any) -> Recipe:
     """The recipe called `name` with some settings changed; a network's name stands for the house recipe with it.
 
-    `quick` shrinks the run to a smoke test. Raises FovealError («did you mean») for an unknown name or setting.
+    A function given as package.module:function is a recipe when it has a `quick` option, as all recipes do; otherwise
+    it makes a network. `quick` shrinks the run to a smoke test.
+
+    Raises FovealError («did you mean») for an unknown name or setting.
     """
-    if name in catalog.names("recipe") or (":" in name and "data" not in settings):
+    if name in catalog.names("recipe") or (":" in name and "quick" in catalog.options(catalog.get("recipe", name))):
         recipe: Recipe = catalog.get("recipe", name)(quick=quick)
         return recipe.with_settings(**settings)
     if name in catalog.names("model") or ":" in name:

@@ -1,0 +1,102 @@
+"""Verbs that use a run: evaluate, predict, explain, report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveal.cli.settings import parse_options, parse_settings
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Checkpoint = Annotated[str, typer.Option(help="Which weights: best or last.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's verbs to the application."""
+    for verb in (evaluate, predict, explain, report):
+        app.command(no_args_is_help=True)(verb)
+
+
+def evaluate(
+    run: RunFolder,
+    settings: Annotated[list[str] | None, typer.Argument(help="data=PATH for other data than the run's.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    protocol: Annotated[list[str] | None, typer.Option(help="Test protocol; may be repeated.")] = None,
+    checkpoint: Checkpoint = "best",
+    json_: Json = False,
+) -> None:
+    """Measure a run on its test split or on other data.
+
+    foveal evaluate runs/lenet5_digits-1
+
+    foveal evaluate runs/lenet5_digits-1 data=digits --split train --json
+    """
+    from foveal.errors import unknown
+    from foveal.evaluation import evaluate as evaluate_run
+
+    given = parse_settings(settings or [])
+    for key in given:
+        if key != "data":
+            raise unknown("setting of evaluate", key, ["data"])
+    protocols = tuple(protocol or ("center_crop",))
+    result = evaluate_run(run, given.get("data"), split=split, protocols=protocols, checkpoint=checkpoint)
+    typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else result.text())
+
+
+def predict(
+    run: RunFolder,
+    files: Annotated[list[str], typer.Argument(help="Images, folders or patterns such as 'photos/*.jpg'.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 5,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
+    checkpoint: Checkpoint = "best",
+    json_: Json = False,
+) -> None:
+    """Say what is on pictures.
+
+    foveal predict runs/resnet18-1 photo.jpg
+
+    foveal predict runs/resnet18-1 holidays/ --top 1 --json
+    """
+    from foveal.prediction import predict as predict_files
+
+    predictions = predict_files(run, files, top=top, strict=strict, checkpoint=checkpoint)
+    if json_:
+        typer.echo(json.dumps([p.as_json() for p in predictions], indent=2, ensure_ascii=False))
+        return
+    for prediction in predictions:
+        typer.echo(prediction.text())
+
+
+def explain(
+    method: Annotated[str, typer.Argument(help="The method, for example filters.")],
+    network: Annotated[str, typer.Argument(help="A run's folder, or a network.")],
+    options: Annotated[list[str] | None, typer.Argument(help="The method's options, as key=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture to write.", show_default="METHOD.png")] = None,
+) -> None:
+    """Draw what a network sees.
+
+    foveal explain filters runs/lenet5_digits-1
+
+    foveal explain filters runs/lenet5_digits-1 --out filters.png
+    """
+    from foveal.explanations import explain_to_file
+
+    file = explain_to_file(method, network, out or Path(f"{method}.png"), **parse_options(options or []))
+    typer.echo(f"{method}: {file}")
+
+
+def report(run: RunFolder) -> None:
+    """Write the HTML report of a run again.
+
+    foveal report runs/lenet5_digits-1
+
+    foveal report runs/resnet18-1
+    """
+    from foveal.report import write_report
+    from foveal.training.run import Run
+
+    typer.echo(f"report: {write_report(Run(run))}")

@@ -1,0 +1,133 @@
+"""Verbs that look at networks: models, show, build, check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foveal.cli.settings import parse_options, parse_shape
+from foveal.cli.tables import table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Input = Annotated[str, typer.Option("--input", help="Channels x height x width, for example 3x227x227.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's verbs to the application."""
+    for verb in (models, show, build, check):
+        app.command(no_args_is_help=verb is not models)(verb)
+
+
+def models(json_: Json = False) -> None:
+    """List the networks and their facts.
+
+    foveal models
+
+    foveal models --json
+    """
+    from foveal import catalog
+
+    rows: list[dict[str, Any]] = []
+    for name, entry in catalog.entries("model").items():
+        facts = catalog.facts(name)
+        rows.append(
+            {
+                "name": name,
+                "year": facts.year if facts else None,
+                "dataset": facts.dataset if facts else "",
+                "input": "x".join(map(str, facts.input)) if facts else "",
+                "parameters": facts.parameters if facts else None,
+                "macs": facts.macs if facts else None,
+                "top1_error": facts.top1_error if facts else None,
+                "top5_error": facts.top5_error if facts else None,
+                "summary": entry.summary,
+            }
+        )
+    if json_:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    typer.echo(
+        table(
+            ("name", "year", "data", "input", "parameters", "mult-adds", "top-1 %", "top-5 %"),
+            [list(row.values())[:-1] for row in rows],
+        )
+    )
+    typer.echo("\nErrors are the papers' own, on their test sets. `foveal show NAME` prints a network's layers.")
+
+
+def show(
+    network: Annotated[str, typer.Argument(help="A network, package.module:function, or a run's folder.")],
+    options: Annotated[list[str] | None, typer.Argument(help="The network's options, as key=value.")] = None,
+    input_: Input = "",
+    json_: Json = False,
+) -> None:
+    """Print a network layer by layer.
+
+    foveal show vgg16
+
+    foveal show resnet34 shortcut=A --input 3x160x160
+    """
+    from foveal.graph.table import show as show_network
+
+    shape = parse_shape(input_) if input_ else None
+    if (Path(network) / "recipe.json").is_file():
+        from foveal.training.run import Run
+
+        run = Run(network)
+        result = show_network(run.model(), shape or run.recipe.input)
+    elif options:
+        from foveal import catalog
+        from foveal.models import create
+
+        facts = catalog.facts(network)
+        result = show_network(create(network, **parse_options(options)), shape or (facts.input if facts else None))
+    else:
+        result = show_network(network, shape)
+    typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else str(result))
+
+
+def build(
+    text: Annotated[str, typer.Argument(help="The network in the lectures' notation.")],
+    input_: Input = "3x227x227",
+    names: Annotated[str, typer.Option(help="Numbering of layers: layer (conv1, conv2) or block (conv1_1).")] = "layer",
+    json_: Json = False,
+) -> None:
+    """Read a network in the lectures' notation; print its steps.
+
+    foveal build "11-4Conv96 (ReLU) → Norm → 3-2MaxPool → FC10" --input 3x227x227
+
+    foveal build "[3-1-1Conv64 (ReLU)]x2 -> 2-2MaxPool -> FC10" --input 3x32x32
+    """
+    from foveal.graph.table import show as show_network
+    from foveal.notation import parse, to_text
+
+    shape = parse_shape(input_)
+    network = parse(text, input=shape, names=names)
+    result = show_network(network, shape)
+    if json_:
+        typer.echo(json.dumps({"notation": to_text(network), **result.as_json()}, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{to_text(network)}\n\n{result}")
+
+
+def check(
+    factory: Annotated[str, typer.Argument(help="A network, or package.module:function that makes yours.")],
+    input_: Input = "",
+    num_classes: Annotated[int | None, typer.Option(help="Classes to ask the function for.")] = None,
+    json_: Json = False,
+) -> None:
+    """Check a network against the rules that the passes rely on.
+
+    foveal check resnet18
+
+    foveal check torchvision.models:googlenet --input 3x224x224
+    """
+    from foveal.contracts import check as check_network
+
+    report = check_network(factory, input=parse_shape(input_) if input_ else None, num_classes=num_classes)
+    typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False) if json_ else report.text())
+    if not report.passed:
+        raise typer.Exit(2)

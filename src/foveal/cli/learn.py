@@ -1,0 +1,92 @@
+"""Verbs that train: recipes, train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveal.cli.settings import parse_settings
+from foveal.cli.tables import table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's verbs to the application."""
+    app.command()(recipes)
+    app.command(no_args_is_help=True)(train)
+
+
+def recipes(
+    name: Annotated[str, typer.Argument(help="A recipe, to see its settings.")] = "",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the recipes, or print one with its settings.
+
+    foveal recipes
+
+    foveal recipes resnet20_cifar10
+    """
+    from foveal import catalog
+
+    if not name:
+        rows = [(entry.name, entry.summary) for entry in catalog.entries("recipe").values()]
+        listing = [{"name": n, "summary": s} for n, s in rows]
+        typer.echo(
+            json.dumps(listing, indent=2, ensure_ascii=False) if json_ else table(("recipe", "what it is"), rows)
+        )
+        return
+    from foveal.recipes import resolve
+    from foveal.training.recipe import Recipe
+
+    recipe = resolve(name)
+    if json_:
+        typer.echo(recipe.model_dump_json(indent=2))
+        return
+    values = recipe.model_dump(mode="json")
+    rows = [(key, json.dumps(value), Recipe.model_fields[key].description or "") for key, value in values.items()]
+    typer.echo(table(("setting", "value", "meaning"), rows))
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe, a network (house recipe), or a run to resume.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings to change, as key=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/NAME-N")] = None,
+    quick: Annotated[bool, typer.Option(help="Shrink the recipe to a smoke test.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Train with this many seeds; print mean ± deviation.")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse unreadable images instead of skipping them.")
+    ] = False,
+    weights: Annotated[str | None, typer.Option(help="Weights to start from: a file, a run, or imagenet.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept weights that fit only in part.")] = False,
+) -> None:
+    """Train, measure and report; or resume a run.
+
+      foveal train lenet5_digits
+
+      foveal train resnet18 data=./photos lr=0.02
+
+    `foveal recipes NAME` lists the settings. Ctrl-C saves; `foveal train RUN` goes on exactly where it was.
+    """
+    from foveal import experiment
+
+    given = parse_settings(settings or [])
+    given |= {"strict": True} if strict else {}
+    given |= {"weights": weights} if weights else {}
+    given |= {"partial": True} if partial else {}
+    if seeds > 1:
+        if out:
+            raise typer.BadParameter("--out names one folder; with --seeds each run gets its own")
+        repetition = experiment.repeat(recipe, range(seeds), quick=quick, **given)
+        typer.echo(repetition.text())
+        for run in repetition.runs:
+            typer.echo(f"report: {run.path / 'report.html'}")
+        return
+    run, evaluation = experiment.train(recipe, out=out, quick=quick, **given)
+    if run.interrupted:
+        raise typer.Exit(130)
+    if run.is_main_process:
+        if evaluation:
+            typer.echo(evaluation.text())
+        typer.echo(f"report: {run.path / 'report.html'}")

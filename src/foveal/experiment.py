@@ -1,0 +1,90 @@
+"""The main job, from a recipe to a measured run with its report."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foveal.errors import FovealError
+from foveal.evaluation import Evaluation, evaluate
+from foveal.recipes import resolve
+from foveal.report import write_report
+from foveal.training.recipe import Recipe
+from foveal.training.run import Run
+from foveal.training.train import resume
+from foveal.training.train import train as train_recipe
+
+
+def train(
+    recipe: Recipe | str | Path, *, out: str | Path | None = None, quick: bool = False, **settings: Any
+) -> tuple[Run, Evaluation | None]:
+    """Train a recipe (or go on with a run), evaluate it on its test split and write its report.
+
+    Args:
+        recipe: a recipe's name, a network's name (the house recipe), a Recipe, or the folder of a run to resume.
+        out: the run's folder; by default runs/NAME-N with the first free N.
+        quick: shrink the recipe to a smoke test.
+        settings: fields of Recipe to change, such as data="./photos" or lr=0.05.
+
+    Returns:
+        The run, and its evaluation: None when training was interrupted (the run can be resumed) or when the data has
+        no test split.
+
+    Raises:
+        FovealError: unknown names or settings, unusable data, a folder that holds another run.
+    """
+    if _is_run(recipe):
+        if settings or quick or out:
+            given = ", ".join([*settings, *(["quick"] if quick else []), *(["out"] if out else [])])
+            raise FovealError(f"{recipe} is a run, which goes on as it began; {given} cannot be changed")
+        run = resume(str(recipe))
+    elif isinstance(recipe, Recipe):
+        run = train_recipe(recipe.with_settings(**settings), out=out)
+    else:
+        run = train_recipe(resolve(str(recipe), quick=quick, **settings), out=out)
+    return run, _conclude(run)
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """Several runs of one recipe that differ in their seed alone."""
+
+    runs: tuple[Run, ...]
+    top1_errors: tuple[float, ...]
+
+    def text(self) -> str:
+        """Accuracy as mean ± standard deviation (n - 1), in per cent."""
+        accuracies = [100 - error for error in self.top1_errors]
+        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        each = " ".join(f"{a:.2f}" for a in accuracies)
+        return f"test accuracy {statistics.mean(accuracies):.2f}{spread} % over {len(accuracies)} seeds ({each})"
+
+
+def repeat(recipe: Recipe | str, seeds: Sequence[int], *, quick: bool = False, **settings: Any) -> Repetition:
+    """Train a recipe once per seed, each run with its own evaluation and report."""
+    runs: list[Run] = []
+    errors: list[float] = []
+    for seed in seeds:
+        run, evaluation = train(recipe, quick=quick, **{**settings, "seed": seed})
+        if evaluation is None:
+            raise FovealError(
+                f"{run.path} was not evaluated, so the seeds cannot be compared", "is there a test split?"
+            )
+        runs.append(run)
+        errors.append(evaluation.metrics["top1_error"])
+    return Repetition(tuple(runs), tuple(errors))
+
+
+def _is_run(recipe: Recipe | str | Path) -> bool:
+    return isinstance(recipe, str | Path) and (Path(recipe) / "recipe.json").is_file()
+
+
+def _conclude(run: Run) -> Evaluation | None:
+    if run.interrupted or not run.is_main_process:
+        return None
+    evaluation = evaluate(run) if run.has_test_split else None
+    write_report(run)
+    return evaluation
