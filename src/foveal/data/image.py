@@ -34,8 +34,9 @@ from foveal.errors import FovealError
 
 MAX_PIXELS = 178_000_000
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib", ".tif", ".tiff")
-    + (".ppm", ".pgm", ".pbm", ".pnm")
+    f".{name}"
+    for names in ("jpg jpeg jpe jfif", "png apng", "gif", "webp", "avif", "bmp dib", "tif tiff", "ppm pgm pbm pnm")
+    for name in names.split()
 )
 """Names that say «picture»: what a folder is searched for. `load_image` itself goes by the first bytes."""
 
@@ -115,7 +116,7 @@ def load_image(
 
 
 def verify(path: str | os.PathLike[str]) -> str | None:
-    """The reason why a file cannot be loaded, or None. All its data is read, of a JPEG an eighth of the size is made."""
+    """The reason why a file cannot be loaded, or None. All its data is read, a JPEG's at 1/8 of its size."""
     try:
         load_image(path, mode=None, min_side=1)
     except ImageDecodeError as error:
