@@ -18,7 +18,7 @@ _AUGMENT, _ORDER = 1, 2  # independent streams of one (seed, epoch)
 
 
 def mix(*values: int) -> int:
-    """One well-mixed seed in [0, 2^64) from integers of any sign and size; their order counts. For torch.manual_seed."""
+    """One well-mixed seed in [0, 2^64), as torch.manual_seed takes, from any integers; their order counts."""
     state = 0
     for value in values:
         z = (state + (value & _MASK) + _GOLDEN) & _MASK

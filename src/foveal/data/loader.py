@@ -132,7 +132,7 @@ class Loader:
         """This process's indices in each batch."""
         n = len(self.dataset)
         order = permutation(self.seed, epoch, n) if self.train else torch.arange(n)
-        for batch in order[: self.per_epoch * self.batch_size].split(self.batch_size)[start:]:
+        for batch in torch.split(order[: self.per_epoch * self.batch_size], self.batch_size)[start:]:
             size = len(batch)
             yield batch[self.rank * size // self.world : (self.rank + 1) * size // self.world]
 

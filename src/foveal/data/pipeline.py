@@ -23,11 +23,12 @@ Images = Tensor | list[Tensor]  # uint8 [B, C, H, W], or images [C, H, W] of sev
 
 
 class Pipeline:
-    """The deterministic and the random steps before a network with `input` (channels, height, width).
+    """The steps before a network with `input` (channels, height, width).
 
-    `prepare` and `augment` are transforms in text form, e.g. `("resize(256)",)` and `("random_crop(224)", "flip")`, or
-    v2 transforms. Channels are converted to `input`'s first. What the steps leave is cut to its centre of `input`'s
-    height and width; a smaller image, or one more than 3 times as large, is an error that names the sizes.
+    `prepare` comes first, in training and test; then `augment`, random, in training, or `test`, deterministic, in test.
+    Each is transforms in text form, e.g. `("resize(256)",)` and `("random_crop(224)", "flip")`, or v2 transforms.
+    Channels are converted to `input`'s before them. What they leave is cut to its centre of `input`'s height and width;
+    a smaller image, or one more than 3 times as large, is an error that names the sizes.
     """
 
     def __init__(
@@ -36,38 +37,44 @@ class Pipeline:
         augment: Sequence[str | v2.Transform],
         input: tuple[int, int, int],
         seed: int = 0,
+        test: Sequence[str | v2.Transform] = (),
     ) -> None:
         self.input = input
         self.seed = seed
         self.prepare_steps = parse_transforms(prepare)
         self.augment_steps = parse_transforms(augment)
+        self.test_steps = parse_transforms(test)
         if input[0] not in (1, 3):
             raise FovealError(f"input has {input[0]} channels", "images have 1 (grey) or 3 (colour)")
-        for step in self.prepare_steps:
-            if isinstance(step, BatchTransform) and step.draws:
-                raise FovealError(f"{step} is random and stands in prepare", "move it to augment")
+        for place, steps in (("prepare", self.prepare_steps), ("test", self.test_steps)):
+            for step in steps:
+                if isinstance(step, BatchTransform) and step.draws:
+                    raise FovealError(f"{step} is random and stands in {place}", "move it to augment")
 
-    @property
-    def min_side(self) -> int | None:
+    def min_side(self, train: bool) -> int | None:
         """Shorter side in pixels that decoding may reduce a large image to before the first step, or None: all."""
-        steps = self.prepare_steps or self.augment_steps
+        steps = self.prepare_steps + (self.augment_steps if train else self.test_steps)
         return getattr(steps[0], "min_side", None) if steps else None
+
+    def steps(self, train: bool) -> list[v2.Transform]:
+        """The deterministic steps of training or of test."""
+        return self.prepare_steps if train else self.prepare_steps + self.test_steps
 
     @property
     def thread_safe(self) -> bool:
-        """Whether `prepare` may run in several threads: foreign transforms use the process's one torch RNG."""
-        return all(isinstance(step, BatchTransform) for step in self.prepare_steps)
+        """Whether images may be prepared in several threads: foreign transforms use the process's one torch RNG."""
+        return all(isinstance(step, BatchTransform) for step in self.prepare_steps + self.test_steps)
 
-    def prepare(self, image: Tensor) -> Tensor:
-        """The deterministic steps on one image: uint8 [C0, H0, W0] → uint8 [C, H, W]."""
-        return self.prepare_batch(image[None])[0]
+    def prepare(self, image: Tensor, train: bool = False) -> Tensor:
+        """The deterministic steps on one image: uint8 [C0, H0, W0] → uint8 [C, H, W]; those of test unless `train`."""
+        return self.prepare_batch(image[None], train)[0]
 
-    def prepare_batch(self, images: Tensor) -> Tensor:
+    def prepare_batch(self, images: Tensor, train: bool = False) -> Tensor:
         """The deterministic steps on images of one size: uint8 [B, C0, H0, W0] → uint8 [B, C, H, W]."""
         if images.dtype != torch.uint8:
             raise FovealError(f"images are {str(images.dtype).removeprefix('torch.')}", "give uint8, 0 to 255")
         images = convert_channels(images, self.input[0])
-        for step in self.prepare_steps:
+        for step in self.steps(train):
             if isinstance(step, BatchTransform):
                 images = step.batch(images, torch.empty(len(images), 0))
             else:
@@ -81,7 +88,7 @@ class Pipeline:
         """
         current = _stacked(images)
         draws = [step.draws if isinstance(step, BatchTransform) else 0 for step in self.augment_steps]
-        numbers = uniforms(self.seed, epoch, indices, sum(draws)).split(draws, dim=1) if draws else ()
+        numbers = torch.split(uniforms(self.seed, epoch, indices, sum(draws)), draws, dim=1) if draws else ()
         for place, (step, u) in enumerate(zip(self.augment_steps, numbers, strict=True)):
             if isinstance(step, BatchTransform):
                 current = _apply(step, current, u)
@@ -122,16 +129,13 @@ class Pipeline:
     def describe(self) -> str:
         """One line for the log: prepare, augment, input."""
         channels, height, width = self.input
-        parts = [
-            " → ".join(map(str, self.prepare_steps)),
-            " → ".join(map(str, self.augment_steps)),
-        ]
-        named = [f"{name} {part}" for name, part in zip(("prepare", "augment"), parts, strict=True) if part]
+        steps = {"prepare": self.prepare_steps, "augment": self.augment_steps, "test": self.test_steps}
+        named = [f"{name} {' → '.join(map(str, part))}" for name, part in steps.items() if part]
         return ", ".join([*named, f"input {channels}x{height}x{width}"])
 
 
 def convert_channels(images: Tensor, channels: int) -> Tensor:
-    """Grey to colour by repetition, colour to grey by ITU-R 601 luma: uint8 [B, C0, H, W] → uint8 [B, channels, H, W]."""
+    """Grey to colour by repetition, colour to grey by ITU-R 601 luma: uint8 [B, C0, H, W] → [B, channels, H, W]."""
     found = images.shape[-3]
     if found == channels:
         return images

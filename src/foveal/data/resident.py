@@ -60,7 +60,7 @@ def prepared_images(
 def _unchanged(samples: Samples) -> bool:
     assert isinstance(samples.dataset, ArraySet)
     pipeline = samples.pipeline
-    return not pipeline.prepare_steps and samples.dataset.images.shape[1] == pipeline.input[0]
+    return not pipeline.steps(samples.train) and samples.dataset.images.shape[1] == pipeline.input[0]
 
 
 def _from_array(samples: Samples, first: Tensor, progress: Progress | None) -> Tensor:
@@ -68,7 +68,7 @@ def _from_array(samples: Samples, first: Tensor, progress: Progress | None) -> T
     source = samples.dataset.images
     result = torch.empty(len(source), *first.shape, dtype=torch.uint8)
     for start in range(0, len(source), _ARRAY_CHUNK):
-        chunk = samples.pipeline.prepare_batch(source[start : start + _ARRAY_CHUNK])
+        chunk = samples.pipeline.prepare_batch(source[start : start + _ARRAY_CHUNK], samples.train)
         result[start : start + _ARRAY_CHUNK] = chunk
         if progress:
             progress(start + len(chunk), len(source))

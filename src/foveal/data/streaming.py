@@ -28,16 +28,16 @@ class Samples:
 
     def prepared(self, i: int) -> Tensor:
         """Image i after the deterministic steps, uint8 [C, H, W]; errors name the image."""
-        image = self.dataset.load(i, self.pipeline.min_side)
+        image = self.dataset.load(i, self.pipeline.min_side(self.train))
         try:
-            return self.pipeline.prepare(image)
+            return self.pipeline.prepare(image, self.train)
         except FovealError as error:
             raise self._named(i, error) from error
 
     def load(self, indices: Tensor, epoch: int) -> Batch:
         """The batch of the samples `indices` [B] from the set itself."""
         if isinstance(self.dataset, ArraySet):
-            images: Tensor | list[Tensor] = self.pipeline.prepare_batch(self.dataset.images[indices])
+            images: Tensor | list[Tensor] = self.pipeline.prepare_batch(self.dataset.images[indices], self.train)
         else:
             images = [self.prepared(i) for i in indices.tolist()]
         return self.finish(images, indices, epoch)

@@ -1,0 +1,91 @@
+"""What a transform of ours is: a v2 transform that also does a whole batch at once, from numbers it is given."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from foveal.errors import FovealError
+
+Size = int | tuple[int, int]
+Fill = int | tuple[int, ...]
+
+
+class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is untyped
+    """A transform of uint8 images whose randomness comes from outside.
+
+    `batch(images, u)` takes uint8 [B, C, H, W] and float32 [B, draws] in [0, 1) and treats image n with row u[n] alone:
+    one image gives the same bytes in any batch. Called on a single image the v2 way, it draws u from torch's RNG.
+    draws: random numbers an image takes. ragged: the output's size depends on them, so images go one by one.
+    min_side: shorter side in pixels below which a source image must not be reduced before this transform; None: never.
+    """
+
+    draws: int = 0
+    ragged: bool = False
+    min_side: int | None = None
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] and float32 [B, draws] → uint8 [B, C, H', W']."""
+        raise NotImplementedError
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """One row of numbers for the whole sample, from torch's RNG."""
+        return {"u": torch.rand(1, self.draws)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """One image uint8 [C, H, W], or several of one size [..., C, H, W] treated alike."""
+        if not isinstance(inpt, Tensor) or (
+            isinstance(inpt, tv_tensors.TVTensor) and type(inpt) is not tv_tensors.Image
+        ):
+            raise FovealError(
+                f"{self} changes uint8 image tensors, not {type(inpt).__name__}",
+                "use torchvision's v2 transforms for boxes and masks, v2.PILToTensor for PIL images",
+            )
+        if inpt.dtype != torch.uint8:
+            raise FovealError(f"{self} takes uint8 images, not {inpt.dtype}", "convert to float after it")
+        images = inpt.as_subclass(Tensor).reshape(-1, *inpt.shape[-3:])
+        result = self.batch(images, params["u"].expand(len(images), -1))
+        result = result.reshape(*inpt.shape[:-3], *result.shape[-3:])
+        return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.Image) else result
+
+    @classmethod
+    def label(cls) -> str:
+        """The name in recipes: PadCrop is pad_crop."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __str__(self) -> str:
+        return f"{self.label()}({self.extra_repr()})"
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """(height, width) from one number or two; FovealError unless positive."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise FovealError(f"a size of {height}x{width} pixels", "sizes are at least 1")
+    return height, width
+
+
+def filled(images: Tensor, height: int, width: int, fill: Fill) -> Tensor:
+    """A new batch of `height` x `width` of one colour: `fill` is 0 to 255, for all channels or one each."""
+    values = torch.tensor(fill, dtype=torch.uint8).view(-1, 1, 1)
+    if len(values) not in (1, images.shape[1]):
+        raise FovealError(f"fill has {len(values)} values for images of {images.shape[1]} channels")
+    result = images.new_empty(len(images), images.shape[1], height, width)
+    return result.copy_(values)
+
+
+def check_fill(fill: Fill) -> Fill:
+    """`fill` itself; FovealError unless within 0 to 255."""
+    if not all(0 <= value <= 255 for value in ((fill,) if isinstance(fill, int) else fill)):
+        raise FovealError(f"fill={fill}", "pixels go from 0 to 255")
+    return fill
+
+
+def at_most(u: Tensor, largest: int) -> Tensor:
+    """Integers 0 … `largest` with equal chance from numbers in [0, 1): int64 of u's shape."""
+    return (u.double() * (largest + 1)).long()

@@ -1,0 +1,211 @@
+"""Where pixels go without a change of scale: pad, crop, flip, and the affine warp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from foveal.data.transforms.base import BatchTransform, Fill, Size, at_most, check_fill, filled, pair
+from foveal.errors import FovealError
+
+
+class Pad(BatchTransform):
+    """A border of `padding` pixels on each side, of colour `fill` (0 to 255, or one value a channel)."""
+
+    def __init__(self, padding: int, fill: Fill = 0) -> None:
+        super().__init__()
+        if padding < 0:
+            raise FovealError(f"pad({padding}) would cut", "use center_crop")
+        self.padding, self.fill = padding, check_fill(fill)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H + 2·padding, W + 2·padding]."""
+        p, (height, width) = self.padding, images.shape[-2:]
+        result = filled(images, height + 2 * p, width + 2 * p, self.fill)
+        result[:, :, p : p + height, p : p + width] = images
+        return result
+
+
+class CenterCrop(BatchTransform):
+    """The centre of `size` (side, or height and width) pixels; an odd rest is left over at the bottom and right."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = pair(size)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, *size]. FovealError for a smaller image."""
+        height, width = self.size
+        down, right = _room(self, images, self.size)
+        top, left = down // 2, right // 2
+        return images[:, :, top : top + height, left : left + width]
+
+
+class RandomCrop(BatchTransform):
+    """A window of `size` (side, or height and width) anywhere in the image, with equal chance for each place."""
+
+    draws = 2
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = pair(size)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, *size]. FovealError for a smaller image."""
+        down, right = _room(self, images, self.size)
+        return _windows(images, at_most(u[:, 0], down), at_most(u[:, 1], right), self.size)
+
+
+class PadCrop(BatchTransform):
+    """Pad by `padding` pixels of colour `fill`, then crop the old size anywhere.
+
+    The augmentation of ResNet on CIFAR-10 (He et al. 2016, section 4.2: "4 pixels are padded on each side, and a 32×32
+    crop is randomly sampled"); together with `flip`.
+    """
+
+    draws = 2
+
+    def __init__(self, padding: int, fill: Fill = 0) -> None:
+        super().__init__()
+        if padding < 1:
+            raise FovealError(f"pad_crop({padding}) moves nothing", "give at least 1 pixel")
+        self.padding, self.fill = padding, check_fill(fill)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H, W]."""
+        p, (height, width) = self.padding, images.shape[-2:]
+        padded = filled(images, height + 2 * p, width + 2 * p, self.fill)
+        padded[:, :, p : p + height, p : p + width] = images
+        return _windows(padded, at_most(u[:, 0], 2 * p), at_most(u[:, 1], 2 * p), (height, width))
+
+
+class Flip(BatchTransform):
+    """Mirror left and right, with chance `p`."""
+
+    draws = 1
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise FovealError(f"flip(p={p})", "a chance lies between 0 and 1")
+        self.p = p
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H, W]."""
+        chosen = (u[:, 0] < self.p).nonzero().flatten()
+        if not len(chosen):
+            return images
+        return images.index_copy(0, chosen, images[chosen].flip(-1))
+
+
+class Affine(BatchTransform):
+    """Turn, shift, scale and shear at random, in one bilinear warp about the image's centre.
+
+    degrees: turned by up to this angle either way. shift: moved by up to this share of the height and width either way.
+    scale: enlarged by a factor in 1 ± scale, or in the range (low, high). shear: sheared along x by up to this angle.
+    Each number is uniform in its range. What comes from outside the image has colour `fill`. Parameters and directions
+    are those of torchvision's v2.functional.affine.
+    """
+
+    draws = 5
+
+    def __init__(
+        self,
+        degrees: float = 0,
+        shift: float = 0,
+        scale: float | tuple[float, float] = 0,
+        shear: float = 0,
+        fill: int = 0,
+    ) -> None:
+        super().__init__()
+        low, high = scale if isinstance(scale, tuple) else (1 - scale, 1 + scale)
+        if not 0 < low <= high:
+            raise FovealError(f"affine(scale={scale})", "give a share like 0.1, or a range like (0.9, 1.1)")
+        if not (degrees >= 0 and shift >= 0 and 0 <= shear < 90):
+            raise FovealError(f"affine(degrees={degrees}, shift={shift}, shear={shear})", "give ranges, not negative")
+        self.degrees, self.shift, self.scale, self.shear, self.fill = degrees, shift, (low, high), shear, fill
+        check_fill(fill)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H, W]."""
+        height, width = images.shape[-2:]
+        low, high = self.scale
+        motions = [
+            Motion(
+                self.degrees * (2 * angle - 1),
+                self.shift * width * (2 * right - 1),
+                self.shift * height * (2 * down - 1),
+                low + (high - low) * size,
+                self.shear * (2 * shear - 1),
+            )
+            for angle, right, down, size, shear in u.tolist()
+        ]
+        return warp(images, motions, self.fill)
+
+
+class Motion(NamedTuple):
+    """One affine motion: degrees clockwise, pixels right and down, factor of size, degrees of shear along x."""
+
+    degrees: float
+    right: float
+    down: float
+    factor: float
+    shear: float
+
+    def inverse(self, height: int, width: int) -> tuple[float, ...]:
+        """The rows (a, b, c), (d, e, f) of the way back, in coordinates that go from -1 to 1 over the image."""
+        angle, slope = math.radians(self.degrees), math.tan(math.radians(self.shear))
+        cosine, sine = math.cos(angle), math.sin(angle)
+        xx, xy = (cosine - slope * sine) / self.factor, (sine + slope * cosine) / self.factor
+        yx, yy = -sine / self.factor, cosine / self.factor
+        x, y = -(xx * self.right + xy * self.down), -(yx * self.right + yy * self.down)
+        return xx, xy * height / width, x * 2 / width, yx * width / height, yy, y * 2 / height
+
+
+def warp(images: Tensor, motions: Sequence[Motion], fill: int = 0) -> Tensor:
+    """Move image n by motions[n], about its centre: uint8 [B, C, H, W] → uint8 [B, C, H, W], bilinear.
+
+    Each result pixel is fetched from where the inverse map leads: x_in = A⁻¹ (x_out - shift) with
+    A = rotation · shear · factor.
+    """
+    count, _, height, width = images.shape
+    # Coefficients in Python floats: vectorised sines differ in the last bit between a batch's body and its tail.
+    matrix = torch.tensor([motion.inverse(height, width) for motion in motions])  # [B, 6]
+    a, b, c, d, e, f = matrix.view(count, 6, 1, 1).unbind(1)
+    x = ((torch.arange(width) + 0.5) * 2 / width - 1).view(1, 1, width)
+    y = ((torch.arange(height) + 0.5) * 2 / height - 1).view(1, height, 1)
+    grid = torch.empty(count, height, width, 2)
+    torch.add(a * x, b * y + c, out=grid[..., 0])
+    torch.add(d * x, e * y + f, out=grid[..., 1])
+    values = images.float()
+    if fill:
+        values -= fill
+    moved = functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.add_(fill + 0.5).to(torch.uint8)  # rounds: nothing is negative
+
+
+def _room(step: BatchTransform, images: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    """Pixels by which images exceed `size` in height and width."""
+    down, right = images.shape[-2] - size[0], images.shape[-1] - size[1]
+    if down < 0 or right < 0:
+        raise FovealError(
+            f"{step}: the image is only {images.shape[-2]}x{images.shape[-1]}",
+            f"put resize({max(size)}) or pad(…) before it",
+        )
+    return down, right
+
+
+def _windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
+    """The window of `size` at (top[n], left[n]) of image n, all channels at once: [B, C, H, W] → [B, C, *size]."""
+    source = images.numpy()
+    result = np.empty((*source.shape[:2], *size), dtype=np.uint8)
+    height, width = size
+    for n, (y, x) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
+        result[n] = source[n, :, y : y + height, x : x + width]  # whole rows: several times faster than a gather
+    return torch.from_numpy(result)

@@ -1,0 +1,125 @@
+"""Transforms that change scale: bilinear with antialiasing, as torchvision's and Pillow's resize."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from foveal.data.transforms.base import BatchTransform, Size, at_most, pair
+from foveal.errors import FovealError
+
+
+class Resize(BatchTransform):
+    """Scale so that the shorter side is `side` pixels; the longer side is rounded down."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side, _ = pair(side)
+        self.min_side = self.side
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H', W'] with min(H', W') = side."""
+        return _resized(images, _shorter_to(images, self.side))
+
+
+class ResizeExact(BatchTransform):
+    """Scale to `height` x `width` pixels whatever the shape was: the image's proportions change."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = pair((height, width))
+        self.min_side = max(height, width)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, height, width]."""
+        return _resized(images, (self.height, self.width))
+
+
+class ScaleJitter(BatchTransform):
+    """Scale so that the shorter side is a whole number of pixels drawn evenly from `low` to `high`.
+
+    VGG (Simonyan and Zisserman 2015, section 3.1: [256, 512]) and ResNet (He et al. 2016, section 3.4: [256, 480]).
+    """
+
+    draws = 1
+    ragged = True
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__()
+        if not 1 <= low <= high:
+            raise FovealError(f"scale_jitter({low}, {high})", "give the smaller side first, at least 1")
+        self.low, self.high = low, high
+        self.min_side = high
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H', W'], one size for all: images of one batch share the first row of u."""
+        side = self.low + int(at_most(u[0, 0], self.high - self.low))
+        return _resized(images, _shorter_to(images, side))
+
+
+class RandomResizedCrop(BatchTransform):
+    """A window of random area and proportions, scaled to `size` (side, or height and width).
+
+    The window takes a share of the area drawn evenly from `scale`, with width/height drawn evenly in its logarithm from
+    `ratio`; after ten draws that do not fit, the largest centred window within `ratio`. Szegedy et al., "Going deeper
+    with convolutions" (2015), section 6; drawn as torchvision's RandomResizedCrop does.
+    """
+
+    _tries = 10
+    draws = 2 * _tries + 2
+
+    def __init__(
+        self, size: Size, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    ) -> None:
+        super().__init__()
+        if not (0 < scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]):
+            raise FovealError(
+                f"random_resized_crop(scale={scale}, ratio={ratio})",
+                "scale is a range within 0..1 and ratio a positive range, smaller number first",
+            )
+        self.size, self.scale, self.ratio = pair(size), scale, ratio
+        narrowest = min(ratio[0], 1 / ratio[1])
+        self.min_side = math.ceil(max(self.size) / math.sqrt(scale[0] * narrowest))  # no window is enlarged by it
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, *size]."""
+        height, width = images.shape[-2:]
+        result = images.new_empty(len(images), images.shape[1], *self.size)
+        for n, row in enumerate(u.tolist()):
+            top, left, h, w = self.window(height, width, row)
+            result[n] = _resized(images[n : n + 1, :, top : top + h, left : left + w], self.size)[0]
+        return result
+
+    def window(self, height: int, width: int, row: list[float]) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the window in an image of `height` x `width`, from `draws` numbers."""
+        low, high = self.scale
+        narrow, wide = math.log(self.ratio[0]), math.log(self.ratio[1])
+        for share, proportion in zip(row[0 : 2 * self._tries : 2], row[1 : 2 * self._tries : 2], strict=True):
+            area = height * width * (low + (high - low) * share)
+            ratio = math.exp(narrow + (wide - narrow) * proportion)
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return int(row[-2] * (height - h + 1)), int(row[-1] * (width - w + 1)), h, w
+        w, h = width, height
+        if width / height < self.ratio[0]:
+            h = round(width / self.ratio[0])
+        elif width / height > self.ratio[1]:
+            w = round(height * self.ratio[1])
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _shorter_to(images: Tensor, side: int) -> tuple[int, int]:
+    height, width = images.shape[-2:]
+    if height <= width:
+        return side, max(1, side * width // height)
+    return max(1, side * height // width), side
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if images.shape[-2:] == torch.Size(size):
+        return images
+    result: Tensor = functional.resize(images, list(size), antialias=True)
+    return result
