@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from foveal.errors import FovealError
 from foveal.metrics.classification import cross_entropy, top_k_error
+from foveal.protocols._ahead import ahead
+from foveal.protocols._views import centre
 from foveal.types import Predictor
 
 
@@ -26,49 +28,22 @@ def center_crop(predict: Predictor, dataset: Any, *, batch_size: int = 256) -> I
     """
     if len(dataset) == 0:
         raise FovealError("there is no image to evaluate on", "choose a split that is not empty")
+    turn = Lock()  # a foreign transform in `prepare` may use the process's one random generator
+
+    def sample(index: int) -> tuple[Tensor, int]:
+        image, label = dataset[index]
+        with turn:
+            return centre(predict, image, dataset.name(index)), int(label)
+
     probabilities, labels = [], []
-    for images, targets in _batches(predict, dataset, batch_size):
+    for batch in ahead(range(len(dataset)), sample, batch_size):
+        images = torch.stack([image for image, _ in batch])
         probabilities.append(predict(images).float().cpu())
-        labels.append(targets)
-    p, y = torch.cat(probabilities), torch.cat(labels)
+        labels += [label for _, label in batch]
+    p, y = torch.cat(probabilities), torch.tensor(labels, dtype=torch.int64)
     yield "probabilities", p
     yield "labels", y
     yield "top1_error", top_k_error(p, y, 1)
     if p.shape[1] > 5:
         yield "top5_error", top_k_error(p, y, 5)
     yield "cross_entropy", cross_entropy(p, y)
-
-
-def _batches(predict: Predictor, dataset: Any, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Prepared batches in order; the next one is decoded by a thread while the network works on this one."""
-    starts = range(0, len(dataset), batch_size)
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        waiting: Future[tuple[Tensor, Tensor]] | None = None
-        for start in starts:
-            indices = range(start, min(start + batch_size, len(dataset)))
-            coming = ahead.submit(_batch, predict, dataset, indices)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = coming
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _batch(predict: Predictor, dataset: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-    samples = [dataset[i] for i in indices]
-    images = [_centre(predict, image, dataset, i) for i, (image, _) in zip(indices, samples, strict=True)]
-    return torch.stack(images), torch.tensor([int(label) for _, label in samples], dtype=torch.int64)
-
-
-def _centre(predict: Predictor, image: Tensor, dataset: Any, index: int) -> Tensor:
-    """The prepared image's central part of the network's input size, uint8 [C, H, W]."""
-    prepared = predict.prepare(image).as_subclass(Tensor)
-    channels, height, width = predict.input
-    c, h, w = prepared.shape
-    if c != channels or h < height or w < width:
-        raise FovealError(
-            f"{dataset.name(index)}: prepared it is {c}x{h}x{w}, but the network sees {channels}x{height}x{width}",
-            "add a transform to `prepare` that brings every image to that size, such as resize",
-        )
-    top, left = (h - height) // 2, (w - width) // 2
-    return prepared[:, top : top + height, left : left + width]
