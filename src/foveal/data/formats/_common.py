@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,11 +134,11 @@ def stacked(images: ImageSet, format_name: str, channels: int, size: tuple[int, 
     return out
 
 
-def write_pictures(images: ImageSet, place: Callable[[int], Path]) -> list[Path]:
-    """Write each image to `place(i)` with a suffix added: files are copied as they are, arrays become PNG."""
+def write_pictures(images: ImageSet, stems: Sequence[Path]) -> list[Path]:
+    """Write image i to `stems[i]` with a suffix added: files are copied as they are, arrays become PNG."""
 
     def one(i: int) -> Path:
-        stem = place(i)
+        stem = stems[i]
         if isinstance(images, FileSet):
             suffix = Path(images.paths[i]).suffix.lower()
             if suffix in SUFFIXES:

@@ -1,8 +1,8 @@
 """Reads pickles of plain data and NumPy arrays without running anything in them.
 
-Unpickling calls whatever a file names, so a downloaded pickle is a program. This interpreter knows the opcodes that build
-numbers, texts, lists, tuples and dictionaries, and three callables by name only, never looked up or imported: an array's
-constructor, `dtype`, and `_codecs.encode` (which is how protocol 2 writes bytes). Anything else is refused.
+Unpickling calls whatever a file names, so a downloaded pickle is a program. This interpreter knows the opcodes that
+build numbers, texts, lists, tuples and dictionaries, and three callables by name only, never looked up or imported: an
+array's constructor, `dtype`, and `_codecs.encode` (which is how protocol 2 writes bytes). Anything else is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 
 from foveal.errors import FovealError
 
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 1 << 28  # the largest file of CIFAR has 155 MB and 250,000 opcodes
+_MAX_OPCODES = 5_000_000
 _DTYPES = frozenset(kind + size for kind in "iu" for size in "1248")
 _RECONSTRUCT = {f"numpy.{core}.multiarray _reconstruct" for core in ("core", "_core")}
 _KNOWN = {
@@ -60,6 +61,7 @@ class _Machine:
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    encoded: int = 0  # bytes made from texts so far
 
     def since_mark(self) -> list[Any]:
         at = self.marks.pop()
@@ -71,10 +73,10 @@ class _Machine:
 def read_pickle(file: Path) -> Any:
     """The file's plain data: arrays as ndarray (integers only), Python 2's strings and bytes keys of dicts as str.
 
-    Raises FovealError for anything that would have to be executed, for damaged files and for those above 1 GiB.
+    Raises FovealError for anything that would have to be executed, for damaged files and for those above 256 MiB.
     """
     if file.stat().st_size > _MAX_BYTES:
-        raise FovealError(f"{file}: is larger than 1 GiB", "is it the data set that it claims to be?")
+        raise FovealError(f"{file}: is larger than 256 MiB", "is it the data set that it claims to be?")
     try:
         return _finished(_interpret(file.read_bytes()))
     except _RefusedError as error:
@@ -92,7 +94,9 @@ class _RefusedError(Exception):
 
 def _interpret(data: bytes) -> Any:
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(io.BytesIO(data)):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
+        if count > _MAX_OPCODES or machine.encoded > 2 * len(data):
+            raise _RefusedError("unpacks to far more than it holds")
         if opcode.name == "STOP":
             return machine.stack.pop()
         if opcode.name in _LITERALS:
@@ -170,7 +174,7 @@ def _key(key: Any) -> Any:
 
 def _of(kind: type, found: Any) -> Any:
     if not isinstance(found, kind):
-        raise ValueError(f"it adds to a {type(found).__name__} as to a {kind.__name__}")
+        raise TypeError(f"it adds to a {type(found).__name__} as to a {kind.__name__}")
     return found
 
 
@@ -197,7 +201,7 @@ def _reduce(m: _Machine, _: Any) -> None:
             raise _RefusedError(f"holds an array of {code!r}")
         m.stack.append(_Type(code))
     elif path == "_codecs encode" and _text(arguments[1]) in ("latin1", "latin-1"):
-        m.stack.append(_text(arguments[0]).encode("latin-1"))
+        m.stack.append(_bytes(m, arguments[0]))
     elif path.endswith(" bytes") and arguments == ():
         m.stack.append(b"")
     else:
@@ -214,7 +218,7 @@ def _build(m: _Machine, _: Any) -> None:
         built.order = order
     elif isinstance(built, _Array):
         _, shape, kind, column_order, data = state
-        raw = data.encode("latin-1") if isinstance(data, str) else data
+        raw = data if isinstance(data, bytes) else _bytes(m, data)
         dtype = np.dtype(_of(_Type, kind).order + kind.code)
         if len(raw) != math.prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
             raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
@@ -226,8 +230,15 @@ def _build(m: _Machine, _: Any) -> None:
 def _text(value: Any) -> str:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if not isinstance(text, str):
-        raise ValueError(f"a {type(value).__name__} where a text belongs")
+        raise TypeError(f"a {type(value).__name__} where a text belongs")
     return text
+
+
+def _bytes(m: _Machine, value: Any) -> bytes:
+    """Python 2's strings, and what protocol 2 makes of bytes, are texts of one character a byte."""
+    data = _text(value).encode("latin-1")
+    m.encoded += len(data)
+    return data
 
 
 def _skip(m: _Machine, _: Any) -> None:
@@ -264,7 +275,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def _finished(value: Any) -> Any:
-    """Arrays in place of their constructions: as the value itself or as an item of a dict, all that CIFAR's files have."""
+    """Arrays in place of their constructions: the value itself or an item of a dict, which is all that CIFAR has."""
     if isinstance(value, dict):
         return {key: item.value if isinstance(item, _Array) else item for key, item in value.items()}
     return value.value if isinstance(value, _Array) else value

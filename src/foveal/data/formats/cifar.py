@@ -91,7 +91,7 @@ def open(root: Path, split: str, *, seed: int = 0) -> ArraySet:
 
 
 def write(sets: Mapping[str, ImageSet], root: Path) -> None:
-    """Write CIFAR-10's binary version (a val split as val_batch.bin). FovealError unless all images are 32 × 32 colour."""
+    """Write CIFAR-10's binary version (val as val_batch.bin). FovealError unless all images are 32 × 32 colour."""
     root.mkdir(parents=True, exist_ok=True)
     for split, images in sets.items():
         if len(images.classes) > 256:

@@ -64,7 +64,7 @@ def open(root: Path, split: str, *, seed: int = 0) -> ArraySet:
 
 
 def write(sets: Mapping[str, ImageSet], root: Path) -> None:
-    """Write the gzipped idx pair of each split, and classes.txt. FovealError unless all images are grey, of one size."""
+    """Write the gzipped idx pair of each split, and classes.txt. FovealError unless all are grey and of one size."""
     root.mkdir(parents=True, exist_ok=True)
     for split, images in sets.items():
         if len(images.classes) > 256:

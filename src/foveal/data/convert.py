@@ -1,0 +1,68 @@
+"""Data sets from any format into any other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveal import catalog
+from foveal.data.dataset import ImageSet
+from foveal.data.open import data_splits, open_data, readable
+from foveal.errors import FovealError
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did: images written by split, and the unreadable ones that were left out as (name, reason)."""
+
+    counts: Mapping[str, int]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    format: str,
+    *,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Write the set at `source` into the new folder `target` in another format (digits idx cifar folder csv).
+
+    Pictures in files keep their bytes where the format holds files; the others hold exact pixels or refuse. A set
+    without splits is cut by `seed` and written with them. Unreadable pictures are left out, or refused if `strict`.
+
+    Raises FovealError if `target` is there and not empty, or if the format cannot hold the images; then nothing is left
+    at `target`.
+    """
+    writer = catalog.module("format", format)
+    folder = Path(target).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FovealError(f"{folder}: is there already", "name a new folder: nothing is overwritten")
+    sets: dict[str, ImageSet] = {}
+    skipped: list[tuple[str, str]] = []
+    for split in data_splits(source):
+        sets[split], bad = readable(open_data(source, split, seed=seed), strict, progress)
+        skipped += bad
+    partial: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        writer.write(sets, partial)
+        if folder.exists():
+            folder.rmdir()  # empty; Windows cannot rename onto it
+        partial.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp makes it private
+        partial.rename(folder)
+    except OSError as error:
+        raise FovealError(
+            f"{error.filename or folder}: {error.strerror or error}", "is there room, and the right to write?"
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)  # gone already when all went well
+    return Conversion({split: len(images) for split, images in sets.items()}, tuple(skipped))
