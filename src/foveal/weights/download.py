@@ -1,0 +1,78 @@
+"""torchvision's published ImageNet weights, fetched when asked for and only then."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+
+from foveal.errors import FovealError, unknown
+from foveal.weights.files import Checkpoint, read_weights
+
+_FAMILIES = re.compile(r"alexnet|vgg\d+|resnet\d+")
+_VERSION = "IMAGENET1K_V1"  # the plain training recipe, nearest to the papers'
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where published weights lie, and how images must be prepared for them (RGB in 0..1, then mean and std)."""
+
+    name: str
+    url: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int
+    crop: int
+
+
+def published(name: str) -> Published:
+    """What torchvision publishes for alexnet, vgg11 … vgg19 and resnet18 … resnet152 (v1.5). Needs no network.
+
+    Raises FovealError for a network without published weights.
+    """
+    from torchvision import models  # slow to import, and only needed here
+
+    names = [known for known in models.list_models(module=models) if _FAMILIES.fullmatch(known)]
+    if name not in names:
+        raise unknown("network with published ImageNet weights", name, names)
+    weights = models.get_model_weights(name)[_VERSION]
+    preset = weights.transforms()
+    return Published(
+        name, weights.url, tuple(preset.mean), tuple(preset.std), preset.resize_size[0], preset.crop_size[0]
+    )
+
+
+def imagenet(name: str) -> Checkpoint:
+    """The published weights of a network, for `load_weights(model, imagenet("resnet18"))`.
+
+    The file is downloaded once to torch hub's cache (TORCH_HOME), checked against the hash in its name each time, and
+    read like any foreign file. Raises FovealError without a network, naming the URL and where to put the file.
+    """
+    weights = published(name)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    expected = file.stem.rpartition("-")[2]
+    if not file.exists():
+        _download(weights, file, expected)
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not found.startswith(expected):
+        raise FovealError(
+            f"{file} is damaged: its SHA-256 begins with {found[:8]}, not with {expected}",
+            f"delete it, or fetch {weights.url}",
+        )
+    return read_weights(file)
+
+
+def _download(weights: Published, file: Path, expected: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(weights.url, str(file), hash_prefix=expected)
+    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash is another
+        raise FovealError(
+            f"cannot download the ImageNet weights of {weights.name} from {weights.url}: {error}",
+            f"fetch that file where there is a network and put it at {file}",
+        ) from error

@@ -1,0 +1,131 @@
+"""The names that torchvision gives the layers of AlexNet, VGG and ResNet, computed from the network at hand.
+
+torchvision numbers the layers of its chains (`features.10`, `classifier.3`) and calls the blocks of a ResNet
+`layer2.0.conv1`. Both follow from the order of the layers and from where the branches meet, whatever ours are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from foveal.errors import FovealError
+from foveal.graph.trace import trace
+
+_ONE_WEIRD_TRICK = (
+    "torchvision's alexnet is the network of «One weird trick for parallelizing convolutional neural networks» (2014): "
+    "one tower of 64, 192, 384, 256 and 256 filters without normalisation, not the network of 2012"
+)
+_CONVOLUTIONS = (nn.Conv2d, nn.BatchNorm2d)
+_COUNTED = (*_CONVOLUTIONS, nn.ReLU, nn.MaxPool2d)  # the layers that take a number in torchvision's `features`
+
+
+@dataclass(frozen=True)
+class Known:
+    """Another package's names for this network: {their name: ours}.
+
+    `conflict` says why the same weights would compute something else here although all shapes fit, `mismatch` what to
+    think of when they do not.
+    """
+
+    rule: str
+    names: Mapping[str, str]
+    conflict: str = ""
+    mismatch: str = ""
+
+
+def known(model: nn.Module) -> Iterator[Known]:
+    """The names under which other packages may have saved this network; none for networks that no map knows."""
+    try:
+        graph = trace(model).graph
+    except FovealError:
+        return  # not a chain and not a ResNet that can be seen through; the names themselves were tried before
+    modules = dict(model.named_modules())
+    nodes = [node for node in graph.nodes if node.op != "output"]
+    if any(node.meta.get("kind") == "add" for node in nodes):
+        yield from _resnet(nodes, modules)
+        return
+    leaves = [(str(node.target), modules[str(node.target)]) for node in nodes if node.op == "call_module"]
+    if sum(isinstance(leaf, nn.Linear) for _, leaf in leaves) == 3 and isinstance(leaves[0][1], nn.Conv2d):
+        yield _chain("torchvision's VGG names", leaves, (0, 3, 6))
+        yield _chain("torchvision's AlexNet names", leaves, (1, 4, 6), _ONE_WEIRD_TRICK)
+
+
+def _chain(rule: str, leaves: list[tuple[str, nn.Module]], classifier: tuple[int, ...], mismatch: str = "") -> Known:
+    """`features.N` counts convolutions, norms, ReLUs and poolings; `classifier.N` stand at fixed places."""
+    names: dict[str, str] = {}
+    number, places = 0, iter(classifier)
+    for path, leaf in leaves:
+        if isinstance(leaf, nn.Linear):
+            names.update(_tensors(f"classifier.{next(places)}", path, leaf))
+        elif isinstance(leaf, _COUNTED):
+            names.update(_tensors(f"features.{number}", path, leaf))
+            number += 1
+    normalised = [path for path, leaf in leaves if isinstance(leaf, nn.LocalResponseNorm)]
+    conflict = (
+        f"this network normalises in {normalised[0]}, torchvision's of these shapes does not" if normalised else ""
+    )
+    return Known(rule, names, conflict, mismatch)
+
+
+def _resnet(nodes: list[fx.Node], modules: Mapping[str, nn.Module]) -> Iterator[Known]:
+    """Stem `conv1`, `bn1`; blocks `layerS.B.convK`, `.bnK`, `.downsample.0` (and `.1`); `fc`. A stage has one width."""
+    names: dict[str, str] = {}
+    stage, block, width, conflict = 0, 0, 0, ""
+    for node in nodes:
+        if node.meta.get("kind") != "add":
+            continue
+        stem, residual, shortcut = _branches(node)
+        convolutions = [conv for path in residual if isinstance(conv := modules[path], nn.Conv2d)]
+        if not residual or not isinstance(modules[residual[0]], nn.Conv2d):
+            return  # pre-activation, or an addition that closes no block
+        if not names:
+            names.update(_numbered("", stem, modules))
+        stage, block = (stage, block + 1) if convolutions[-1].out_channels == width else (stage + 1, 0)
+        width = convolutions[-1].out_channels
+        prefix = f"layer{stage}.{block}."
+        names.update(_numbered(prefix, residual, modules))
+        projection = [path for path in shortcut if isinstance(modules[path], _CONVOLUTIONS)]
+        for i, path in enumerate(projection):
+            names.update(_tensors(f"{prefix}downsample.{i}", path, modules[path]))
+        if len(convolutions) == 3 and convolutions[0].stride != (1, 1) and not conflict:
+            conflict = (
+                f"this network strides at the 1x1 {residual[0]} (as in the paper), torchvision's at the 3x3 (v1.5)"
+            )
+    linear = [path for node in nodes if isinstance(modules.get(path := str(node.target)), nn.Linear)]
+    if len(linear) == 1:
+        names.update(_tensors("fc", linear[0], modules[linear[0]]))
+    yield Known("torchvision's ResNet names", names, conflict)
+
+
+def _branches(join: fx.Node) -> tuple[list[str], list[str], list[str]]:
+    """What lies before the fork, on the branch with more layers, and on the other one, in order of execution."""
+    ways = [_backwards(source) for source in join.all_input_nodes]
+    if len(ways) != 2:
+        return [], [], []
+    longer, shorter = sorted(ways, key=len, reverse=True)
+    common = [path for path in longer if path in shorter]
+    split = [[path for path in way if path not in common][::-1] for way in (longer, shorter)]
+    return common[::-1], split[0], split[1]
+
+
+def _backwards(node: fx.Node) -> list[str]:
+    way: list[str] = []
+    while node.op == "call_module":
+        way.append(str(node.target))
+        node = node.all_input_nodes[0]
+    return way
+
+
+def _numbered(prefix: str, paths: list[str], modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for kind, label in ((nn.Conv2d, "conv"), (nn.BatchNorm2d, "bn")):
+        for i, path in enumerate((path for path in paths if isinstance(modules[path], kind)), start=1):
+            names.update(_tensors(f"{prefix}{label}{i}", path, modules[path]))
+    return names
+
+
+def _tensors(theirs: str, ours: str, layer: nn.Module) -> dict[str, str]:
+    return {f"{theirs}.{leaf}": f"{ours}.{leaf}" for leaf in layer.state_dict()}
