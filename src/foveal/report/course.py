@@ -1,0 +1,99 @@
+"""The course of the training: what was trained on what by which command, and the learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from foveal.report import charts
+from foveal.report.charts import Curve
+from foveal.report.html import Html, escape, figure, join, paragraph, section, tag
+from foveal.training.recipe import Recipe
+from foveal.training.run import Run
+
+Rows = Sequence[Mapping[str, float | str | None]]
+
+
+def told(run: Run) -> str:
+    """One sentence: the network, the images, the optimiser, the schedule, the length."""
+    r = run.recipe
+    images = run.data["counts"]["train"]
+    size = "x".join(map(str, r.input))
+    how = f"{_optimizer(r)}, {_schedule(r)}, batches of {r.batch_size}"
+    start = f", starting from the weights of {r.weights}" if r.weights else ""
+    return (
+        f"{r.model} was trained on {images:,} images of {len(run.classes)} classes from {r.data}, seen at {size}, "
+        f"for {r.length:,} {r.unit}{start}: {how}."
+    )
+
+
+def course(run: Run) -> Html:
+    """The curves of loss, error and learning rate over the updates."""
+    steps, evaluations = run.steps(), run.metrics()
+    watched = str(run.data["watched"])
+    measured = {"val": "validation", "test": "test"}.get(watched, "")
+    plots = []
+    losses = [_curve("training", steps, "loss"), _curve(measured, evaluations, f"{watched}_cross_entropy", bold=True)]
+    errors = [
+        _curve("training", evaluations, "train_top1_error"),
+        _curve(measured, evaluations, f"{watched}_top1_error", bold=True),
+    ]
+    if any(losses):
+        said = "Loss. " + ("Training with label smoothing has a higher floor." if run.recipe.label_smoothing else "")
+        plots.append(_plot("loss", losses, "loss", said, log=_spans_decades(losses)))
+    if any(errors):
+        plots.append(_plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images."))
+    rates = [_curve("learning rate", steps, "lr")]
+    if any(rates):
+        plots.append(_plot("rate", rates, "learning rate", "Learning rate.", height=1.9))
+    if not plots:
+        return section("course", "Training", paragraph("Nothing was recorded yet.", "note"))
+    lines = "The thin line is training, the bold one " + (f"{measured}." if measured else "would be validation.")
+    return section("course", "Training", paragraph(lines), tag("div", join(plots), class_="two"))
+
+
+def _curve(label: str, rows: Rows, column: str, bold: bool = False) -> Curve | None:
+    points = [
+        (step, value)
+        for row in rows
+        if isinstance(step := row.get("step"), float) and isinstance(value := row.get(column), float)
+    ]
+    if not points:
+        return None
+    x, y = zip(*points, strict=True)
+    return Curve(label, x, y, bold)
+
+
+def _plot(
+    name: str, found: Sequence[Curve | None], y: str, caption: str, *, log: bool = False, height: float = 2.9
+) -> Html:
+    lines = [line for line in found if line is not None]
+    return figure(charts.curves(name, lines, x="updates", y=y, log=log, height=height), caption)
+
+
+def _spans_decades(found: Sequence[Curve | None]) -> bool:
+    values = [value for line in found if line is not None for value in line.y]
+    return min(values) > 0 and max(values) / min(values) > 30
+
+
+def _optimizer(r: Recipe) -> str:
+    if r.optimizer == "adamw":
+        return f"AdamW at {r.lr:g}, weight decay {r.weight_decay:g}"
+    nesterov = "Nesterov " if r.nesterov else ""
+    return f"SGD at {r.lr:g} with {nesterov}momentum {r.momentum:g}, weight decay {r.weight_decay:g}"
+
+
+def _schedule(r: Recipe) -> str:
+    names = {
+        "constant": "a constant rate",
+        "step": f"the rate times {r.gamma:g} at {', '.join(f'{m:,}' for m in r.milestones)} {r.unit}",
+        "plateau": f"the rate times {r.gamma:g} on plateaus",
+        "exponential": f"the rate times {r.gamma:g} per {r.unit.removesuffix('s')}",
+        "cosine": "a cosine schedule",
+        "onecycle": "a one-cycle schedule",
+    }
+    return names[r.schedule]
+
+
+def command(run: Run) -> Html:
+    """The command that started the run."""
+    return tag("pre", escape(str(run.environment["command"])))

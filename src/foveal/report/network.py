@@ -1,0 +1,60 @@
+"""The network: its first-layer filters and its architecture table."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from foveal.errors import FovealError
+from foveal.explanations.filters import filters
+from foveal.graph.table import Row, Table
+from foveal.report.html import Html, escape, figure, folded, paragraph, section, table, tag
+from foveal.report.pictures import embed_exact
+
+_OPEN_ROWS = 40
+
+
+def first_layer(model: nn.Module, input: tuple[int, int, int]) -> Html:
+    """The filters that meet the pixels; a network without any is said to have none."""
+    try:
+        grid = filters(model, torch.zeros(input))
+    except FovealError as error:
+        return section("filters", "First-layer filters", paragraph(f"Not shown: {error.what}.", "note"))
+    caption = "Mid-grey is a weight of zero, brighter positive, darker negative; each filter uses the whole range."
+    picture = embed_exact(grid, "filters of the first layer")
+    return section("filters", "First-layer filters", figure(picture, caption, "filters"))
+
+
+def architecture(shown: Table) -> Html:
+    """One row per layer: what it makes, costs and sees."""
+    size = _times(shown.input)
+    said = f"For one image of {size}: {shown.parameters:,} parameters, {shown.macs:,} multiply-adds."
+    noted = any(row.note for row in shown.rows)
+    head = ["layer", "kind", "output", "parameters", "multiply-adds", "stride", "receptive field"]
+    rows = [_cells(row, noted) for row in shown.rows]
+    content = table([*head, "note"] if noted else head, rows, numbers=(2, 3, 4, 5, 6))
+    if len(rows) > _OPEN_ROWS:
+        content = folded(f"All {len(rows)} rows", content)
+    return section("architecture", "Architecture", paragraph(said), content)
+
+
+def _cells(row: Row, noted: bool) -> list[Html]:
+    cells = [
+        tag("code", escape(row.name)),
+        escape(row.kind),
+        escape(_times(row.output)),
+        escape(f"{row.parameters:,}" if row.parameters else ""),
+        escape(f"{row.macs:,}" if row.macs else ""),
+        escape("" if row.stride is None else _sides(row.stride)),
+        escape(_sides(row.receptive_field)),
+    ]
+    return [*cells, escape(row.note)] if noted else cells
+
+
+def _times(numbers: tuple[int, ...]) -> str:
+    return " × ".join(map(str, numbers))
+
+
+def _sides(numbers: tuple[object, ...]) -> str:
+    """One number where all dimensions agree."""
+    return " × ".join(map(str, numbers[:1] if len(set(numbers)) == 1 else numbers))
