@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     prepare: tuple[str, ...] = Field((), description="deterministic transforms, for training and test")
     augment: tuple[str, ...] = Field((), description="random transforms after them, for training only")
     test: tuple[str, ...] = Field((), description="deterministic transforms after them, for test only")
-    holdout: float = Field(0.0, ge=0, lt=1, description="share of the training split held out as validation split")
+    holdout: float = Field(0.0, ge=0, lt=1, description="share of training held out for validation, if there is no val")
 
     unit: Unit = Field("epochs", description="what lengths are counted in")
     length: int = Field(gt=0, description="training length, in units")
@@ -51,17 +51,20 @@ class Recipe(BaseModel):
     )
     milestones: tuple[int, ...] = Field((), description="when 'step' multiplies the rate by gamma, in units")
     gamma: float = Field(0.1, gt=0, le=1, description="factor of 'step' and 'plateau'; per unit for 'exponential'")
-    warmup: int = Field(0, ge=0, description="linear rise to the peak rate, in units")
+    warmup: int = Field(0, ge=0, description="time before the peak rate, in units")
     warmup_lr: float = Field(0.0, ge=0, description="rate at which the warm-up starts")
+    warmup_shape: Literal["linear", "constant"] = Field("linear", description="a rise, or warmup_lr throughout")
     plateau: int = Field(5, gt=0, description="evaluations without progress before 'plateau' lowers the rate")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 = none")
 
-    patience: int = Field(0, ge=0, description="evaluations without progress before stopping early; 0 = never")
+    patience: int = Field(
+        0, ge=0, description="evaluations without progress on the validation split before stopping early; 0 = never"
+    )
     time_budget: float = Field(0.0, ge=0, description="minutes after which training ends; 0 = none")
     evaluate_every: int = Field(1, gt=0, description="distance of evaluations, in units")
-    save_every: int = Field(0, ge=0, description="updates between checkpoints; 0 = at each evaluation")
+    save_every: int = Field(0, ge=0, description="updates between checkpoints, besides those at evaluations")
     log_every: int = Field(50, gt=0, description="updates between rows of steps.csv")
 
     seed: int = Field(0, ge=0, description="fixes initialisation, order, augmentation and dropout")
@@ -78,6 +81,8 @@ class Recipe(BaseModel):
                 raise ValueError(f"{name} has {len(getattr(self, name))} values for {self.input[0]} channels")
         if self.schedule == "step" and not self.milestones:
             raise ValueError("schedule=step needs milestones")
+        if self.warmup_shape == "constant" and self.warmup and not self.warmup_lr:
+            raise ValueError("warmup_shape=constant needs a warmup_lr above 0")
         if self.warmup >= self.length:
             raise ValueError(f"warmup={self.warmup} leaves nothing of length={self.length}")
         if self.batch_size % self.accumulate:

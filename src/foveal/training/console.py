@@ -1,0 +1,77 @@
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console as Rich
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Console:
+    """Prints a run's lines and, on a terminal, one bar: updates, images per second, loss, best figure, time left.
+
+    `silent` prints nothing (other processes of a distributed run, tests).
+    """
+
+    def __init__(self, *, silent: bool = False, rich: Rich | None = None) -> None:
+        self.silent = silent
+        self._rich = rich or Rich(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = 0.0
+
+    def line(self, text: str) -> None:
+        """One line of text."""
+        if not self.silent:
+            self._rich.print(text, markup=False)
+
+    def start(self, name: str, step: int, total: int) -> None:
+        """Training begins, at update `step` of `total`."""
+        if self.silent or not self._rich.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}  {task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._rich,
+            transient=True,
+        )
+        self._task = self._bar.add_task(name, total=total, completed=step, figures="")
+        self._bar.start()
+
+    def update(self, step: int, loss: float, speed: float, best: str) -> None:
+        """Move the bar to update `step`; `speed` in images per second, `best` as text."""
+        if self._bar is not None and self._task is not None:
+            figures = f"{speed:,.0f} img/s  loss {loss:.4f}{f'  best {best}' if best else ''}"
+            self._bar.update(self._task, completed=step, figures=figures)
+
+    @property
+    def wants_update(self) -> bool:
+        """Whether the bar is due: at most five times a second, so that it costs nothing."""
+        if self._bar is None or time.monotonic() - self._shown < 0.2:
+            return False
+        self._shown = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def evaluation_line(row: Mapping[str, float | int | str | None], total: int) -> str:
+    """An evaluation in one line, without a clock, for the console and the log."""
+    parts = [f"update {row['step']}/{total}", f"epoch {row['epoch']}", f"lr {row['lr']:.3g}"]
+    parts.append(f"train loss {row['train_loss']:.4f}")
+    for key, value in row.items():
+        if value is None or key in ("step", "epoch", "lr", "train_loss", "best"):
+            continue
+        name = key.replace("_", " ")
+        parts.append(f"{name} {value:.2f} %" if key.endswith("_error") else f"{name} {value:.4f}")
+    if row.get("best") is not None:
+        parts.append(f"best {row['best']:.2f} %")
+    return "  ".join(parts)

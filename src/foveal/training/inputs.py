@@ -1,0 +1,142 @@
+"""The images of a run: which splits it trains, chooses and is measured on, and a fingerprint of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foveal.data.dataset import ArraySet, ImageSet, stratified
+from foveal.data.loader import Loader
+from foveal.data.open import data_splits, open_data, readable
+from foveal.data.pipeline import Pipeline
+from foveal.errors import FovealError
+from foveal.training.recipe import Recipe
+
+_BATCH = 256  # images per forward pass of an evaluation
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The splits of a run's data. `skipped` lists unreadable images as (name, reason)."""
+
+    train: ImageSet
+    val: ImageSet | None
+    test: ImageSet | None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.train.classes
+
+    @property
+    def watched(self) -> ImageSet | None:
+        """What the curve shows: validation if there is one (it chooses the best), else test (it chooses nothing)."""
+        return self.val if self.val is not None else self.test
+
+    @property
+    def watched_name(self) -> str:
+        """ "val", "test" or "" when only training images exist."""
+        return "val" if self.val is not None else "test" if self.test is not None else ""
+
+    def summary(self, source: str) -> dict[str, Any]:
+        """The content of data.json: classes, counts, what was skipped and a fingerprint of names and labels."""
+        sets = {"train": self.train, "val": self.val, "test": self.test}
+        there = {name: part for name, part in sets.items() if part is not None}
+        return {
+            "source": source,
+            "classes": list(self.classes),
+            "counts": {name: len(part) for name, part in there.items()},
+            "watched": self.watched_name,
+            "skipped": [list(pair) for pair in self.skipped],
+            "fingerprint": _fingerprint(there, source),
+        }
+
+    def describe(self) -> str:
+        """One line for the log."""
+        sets = (("train", self.train), ("val", self.val), ("test", self.test))
+        counts = ", ".join(f"{len(part)} {name}" for name, part in sets if part is not None)
+        skipped = f", {len(self.skipped)} unreadable images skipped" if self.skipped else ""
+        return f"{len(self.classes)} classes; images: {counts}{skipped}"
+
+
+def open_inputs(recipe: Recipe) -> Inputs:
+    """Open the splits of a recipe's data, without the images that cannot be read (`strict` refuses those).
+
+    The validation split is the data's own, else `holdout` of the training split, stratified and seeded.
+    """
+    splits = data_splits(recipe.data)
+    if "train" not in splits:
+        raise FovealError(
+            f"{recipe.data} has no training split, only {', '.join(splits)}", "add a folder or file train"
+        )
+    found: dict[str, ImageSet] = {}
+    skipped: list[tuple[str, str]] = []
+    for split in splits:
+        found[split], bad = readable(open_data(recipe.data, split, seed=recipe.seed), recipe.strict)
+        skipped += bad
+    train, val = found["train"], found.get("val")
+    if val is None and recipe.holdout:
+        rest, part = stratified(train.labels, recipe.holdout, recipe.seed)
+        val, train = train.select(part, split="val"), train.select(rest)
+    if recipe.patience and val is None:
+        raise FovealError(f"patience={recipe.patience} needs a validation split", "set holdout=0.1 or patience=0")
+    return Inputs(train, val, found.get("test"), tuple(skipped))
+
+
+def check_same(summary: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Raise FovealError when a run would go on with other data than it began with."""
+    for key in ("classes", "counts", "fingerprint"):
+        if summary[key] != before[key]:
+            then, now = (before[key], summary[key]) if key != "fingerprint" else ("one list of images", "another")
+            raise FovealError(
+                f"the data at {summary['source']} is not what this run began with: {key} were {then}, now {now}",
+                "restore the data, or start a new run with another out=",
+            )
+
+
+def resident(dataset: ImageSet, recipe: Recipe) -> ImageSet:
+    """The set with its test-time preparation done and kept in memory, where it fits, so that each evaluation is cheap.
+
+    A set that does not fit is returned as it is; `is_prepared` tells which.
+    """
+    pipeline = view(recipe)
+    with Loader(
+        dataset, pipeline, _BATCH, seed=recipe.seed, train=False, workers=recipe.workers, cache=recipe.cache
+    ) as loader:
+        if not loader.cached:
+            return dataset
+        images = torch.cat([batch.images for batch in loader.batches(0)])
+    return PreparedSet(images, dataset.labels, dataset.classes, dataset.split)
+
+
+class PreparedSet(ArraySet):
+    """Images as the network sees them at test time, uint8 [N, *input]."""
+
+
+def view(recipe: Recipe) -> Pipeline:
+    """The deterministic pipeline of a recipe's test images."""
+    return Pipeline((*recipe.prepare, *recipe.test), (), recipe.input, recipe.seed)
+
+
+def _fingerprint(sets: Mapping[str, ImageSet], source: str) -> str:
+    """SHA-256 over the splits' names and labels. Paths count from `source`, so that the data may move."""
+    root = str(Path(source).expanduser().resolve())
+    digest = hashlib.sha256()
+    for split, part in sets.items():
+        names = (_relative(part.name(i), source, root) for i in range(len(part)))
+        digest.update("\n".join([split, *names]).encode())
+        digest.update(part.labels.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _relative(name: str, source: str, root: str) -> str:
+    for prefix in (root, source):
+        if name.startswith(prefix):
+            return name[len(prefix) :].lstrip("/\\").replace("\\", "/")
+    return name

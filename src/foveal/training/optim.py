@@ -1,0 +1,40 @@
+"""The update rules, in the fused form of torch where the device has it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from foveal.errors import FovealError
+from foveal.training.recipe import Recipe
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """SGD with momentum, or AdamW (Loshchilov and Hutter 2019), for the parameters that want a gradient.
+
+    SGD is torch's: v ← μv + g, w ← w - ηv with g including the L2 penalty. The papers' v ← μv - ηg is the same as long
+    as η is constant; when η drops, theirs lets the old velocity run out at the old rate, ours scales it down at once.
+    `decay_all=False` spares vectors and scalars, i.e. biases and normalisation parameters.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise FovealError(f"{type(model).__name__} has no parameter that can be trained", "unfreeze some of its layers")
+    groups = _groups(parameters, recipe)
+    fused = all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in parameters)
+    if recipe.optimizer == "adamw":
+        return AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused or None)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
+
+
+def _groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, list[Tensor] | float]]:
+    decay = recipe.weight_decay
+    if recipe.decay_all:
+        return [{"params": [*parameters], "weight_decay": decay}]
+    matrices: list[Tensor] = [p for p in parameters if p.ndim > 1]
+    vectors: list[Tensor] = [p for p in parameters if p.ndim <= 1]
+    both: list[dict[str, list[Tensor] | float]] = [
+        {"params": matrices, "weight_decay": decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [group for group in both if group["params"]]

@@ -1,0 +1,167 @@
+"""A run is a folder: all that is needed to do it again, what was measured, and the networks it made."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal import models
+from foveal.data.pipeline import Pipeline
+from foveal.errors import FovealError
+from foveal.tasks import classify
+from foveal.training import checkpoint
+from foveal.training.device import Placement, choose, probe
+from foveal.training.distributed import rank
+from foveal.training.inputs import view
+from foveal.training.recipe import Recipe
+from foveal.training.records import Table
+
+
+class Recogniser:
+    """A trained classifier: prepared uint8 images [B, C, H, W] in, float32 probabilities [B, classes] out, on the CPU.
+
+    `prepare` brings one decoded image, uint8 [C, H, W] of any size, to what the network was trained on.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, classes: tuple[str, ...], placement: Placement, pipeline: Pipeline
+    ) -> None:
+        self.model, self.recipe, self.classes, self.placement = model, recipe, classes, placement
+        self.input = recipe.input
+        self.pipeline = pipeline
+        self.prepare: Callable[[Tensor], Tensor] = pipeline.prepare
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Probabilities. The model is used in evaluation mode and left in the mode it was in."""
+        mode = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode(), self.placement.autocast():
+                return classify.predict(self.model, self.placement.images(images, self.recipe)).cpu()
+        finally:
+            self.model.train(mode)
+
+
+class Run:
+    """A run's folder, opened. FovealError when `path` is none.
+
+    recipe.json (settings), data.json (classes, counts, fingerprint), environment.json, metrics.csv (a row for each
+    evaluation), steps.csv (loss terms), log.txt, times.csv (the one file with a clock), last/, previous/, best/.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.interrupted = False  # set by `train` and `resume` when they were asked to stop
+        file = self.path / "recipe.json"
+        if not file.is_file():
+            what = "is not a run's folder: it has no recipe.json" if self.path.exists() else "does not exist"
+            raise FovealError(
+                f"{self.path} {what}", "give the folder that `foveal train` printed, e.g. runs/lenet5_digits"
+            )
+        try:
+            self.recipe = Recipe.from_json(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, OSError) as error:
+            raise FovealError(f"{file} cannot be read: {error}", "restore it from a copy") from error
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """data.json: source, classes, counts, watched, skipped, fingerprint."""
+        return self._json("data.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """environment.json: versions, device, precision, threads, the command."""
+        return self._json("environment.json")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return tuple(str(name) for name in self.data["classes"])
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """position.json of the last checkpoint: step, total, finished ("" while there is more to do), best, …"""
+        return dict(checkpoint.load(self.path, "last").position)
+
+    @property
+    def step(self) -> int:
+        """Updates done, as of the last checkpoint."""
+        return int(self.position["step"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has come to its end (length or patience), so that resuming does nothing."""
+        return checkpoint.exists(self.path, "last") and bool(self.position["finished"])
+
+    @property
+    def has_test_split(self) -> bool:
+        """Whether the data has held-out test images."""
+        return "test" in self.data["counts"]
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process is the one that writes and prints; the others under torchrun keep silent."""
+        return rank() == 0
+
+    def metrics(self) -> list[dict[str, float | str | None]]:
+        """The rows of metrics.csv: step, epoch, lr, train_loss, val_… or test_…, best."""
+        return Table(self.path / "metrics.csv").rows()
+
+    def steps(self) -> list[dict[str, float | str | None]]:
+        """The rows of steps.csv: step, epoch, lr, loss and its terms."""
+        return Table(self.path / "steps.csv").rows()
+
+    def model(self, which: str = "best") -> nn.Module:
+        """The network in evaluation mode on the CPU: "best" on the validation split (without one, "last"), or "last".
+
+        With a moving average, its weights. A damaged checkpoint is refused by its checksum and the one before it is
+        used, with a warning.
+        """
+        name = self._checkpoint(which)
+        found = checkpoint.load(self.path, name)
+        if found.note:
+            warnings.warn(found.note, stacklevel=2)
+        with torch.random.fork_rng(devices=[]):
+            model = models.create(self.recipe.model, num_classes=len(self.classes), **self.recipe.options)
+        restore(model, found.weights if found.average is None else found.average, self.path / name)
+        return model.eval()
+
+    def predictor(self, which: str = "best", device: str | None = None) -> Recogniser:
+        """The network of `which` as the protocols want it, on the recipe's device or another."""
+        model = self.model(which)
+        recipe = self.recipe if device is None else self.recipe.with_settings(device=device)
+        placement = choose(recipe, probe(model, recipe.input))
+        return Recogniser(placement.place(model), recipe, self.classes, placement, view(recipe))
+
+    def _checkpoint(self, which: str) -> str:
+        if which not in ("best", "last"):
+            raise FovealError(f"checkpoint '{which}' is not known", "choose best or last")
+        return "best" if which == "best" and checkpoint.exists(self.path, "best") else "last"
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FovealError(f"{self.path / name} is missing or damaged", "restore it from a copy") from error
+        if not isinstance(content, dict):
+            raise FovealError(f"{self.path / name} is damaged", "restore it from a copy")
+        return content
+
+
+def restore(model: nn.Module, weights: Any, source: Path) -> None:
+    """Load a checkpoint's weights. FovealError when they are another network's."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise FovealError(
+            f"{source} does not fit the network of recipe.json: {error}", "was one of them edited?"
+        ) from error

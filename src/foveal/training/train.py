@@ -1,0 +1,249 @@
+"""Training as a verb: a recipe or a run's folder in, a run out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from foveal.errors import FovealError
+from foveal.training.checkpoint import replace_file
+from foveal.training.console import Console
+from foveal.training.distributed import Group, processes
+from foveal.training.inputs import check_same, open_inputs
+from foveal.training.job import Job
+from foveal.training.recipe import Recipe
+from foveal.training.run import Run
+
+_FREE = (
+    "workers",
+    "cache",
+    "device",
+    "data",
+    "time_budget",
+    "strict",
+)  # may change on resume: no result depends on them
+_EARLY = {"data.json", "environment.json", ".data.json.new", ".environment.json.new", ".recipe.json.new"}
+
+
+def train(
+    recipe: Recipe | str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+) -> Run:
+    """Train by a recipe, or resume a run's folder, and return the run. Called by every process under torchrun.
+
+    settings: fields of the recipe to change. out: the run's folder, by default runs/NAME-N with the first free N; one
+    that holds an unfinished run of the same recipe is resumed. console: where progress is shown.
+
+    The same recipe and seed give the same bits on a CPU, however often the run was interrupted and resumed. Asked to
+    stop (Ctrl-C, SIGTERM), the update is finished and saved, and the run that is returned has `interrupted` set.
+    Raises FovealError for what the user can mend.
+    """
+    if not isinstance(recipe, Recipe):
+        if out is not None:
+            raise FovealError(f"out={out} cannot be given when the run {recipe} is resumed", "leave out= away")
+        return resume(recipe, console=console, **settings)
+    wanted = recipe.with_settings(**settings) if settings else recipe
+    with processes() as group:
+        console = console or Console(silent=not group.first)
+        folder = Path(group.tell(str(out if out else _free_folder(wanted.name))))
+        if (folder / "recipe.json").exists():
+            changed = {key: getattr(wanted, key) for key in _FREE}
+            return _resume(folder, changed, group, console, wanted)
+        if folder.exists() and (not folder.is_dir() or {f.name for f in folder.iterdir()} - _EARLY):
+            raise FovealError(f"out={folder} is not empty and not a run", "name a new folder")
+        return _train(wanted, folder, group, console, fresh=True)
+
+
+def resume(run: Run | str | Path, *, console: Console | None = None, **settings: Any) -> Run:
+    """Go on with a run from its last checkpoint, exactly; one that is finished is returned as it is.
+
+    Of the settings, only those on which no result depends may change: workers, cache, device, data (the same images
+    at another place), time_budget, strict.
+    """
+    folder = run.path if isinstance(run, Run) else Path(run)
+    with processes() as group:
+        return _resume(folder, settings, group, console or Console(silent=not group.first))
+
+
+def _resume(
+    folder: Path, settings: Mapping[str, Any], group: Group, console: Console, wanted: Recipe | None = None
+) -> Run:
+    run = Run(folder)
+    if wanted is not None:
+        _check_same_recipe(run, wanted)
+    recipe = run.recipe.with_settings(**settings)
+    for key in settings:
+        if key not in _FREE and getattr(recipe, key) != getattr(run.recipe, key):
+            raise FovealError(
+                f"{key} was {getattr(run.recipe, key)!r} when {folder} began and cannot change",
+                f"start a new run; on resume only {', '.join(_FREE)} may change",
+            )
+    if run.finished:
+        console.line(f"{folder} is finished: {run.step} updates")
+        return run
+    return _train(recipe, folder, group, console, fresh=False)
+
+
+def _check_same_recipe(run: Run, wanted: Recipe) -> None:
+    mine, theirs = wanted.model_dump(), run.recipe.model_dump()
+    differing = [key for key in mine if key not in _FREE and mine[key] != theirs[key]]
+    if differing:
+        listed = "; ".join(f"{key}={theirs[key]!r} there, {mine[key]!r} here" for key in differing[:4])
+        more = f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
+        raise FovealError(
+            f"{run.path} holds a run of another recipe: {listed}{more}",
+            f"choose another out=, or go on with that run: foveal train {run.path}",
+        )
+
+
+def _free_folder(name: str) -> Path:
+    number = 1
+    while (Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return Path("runs") / f"{name}-{number}"
+
+
+def _train(recipe: Recipe, folder: Path, group: Group, console: Console, *, fresh: bool) -> Run:
+    with torch.random.fork_rng(devices=[]), _signals() as signals:
+        inputs = open_inputs(recipe)
+        summary = inputs.summary(recipe.data)
+        if not fresh:
+            check_same(summary, Run(folder).data)
+        job = Job(recipe, folder, inputs, group, console)
+        try:
+            if fresh and group.first:
+                _create_folder(job, summary)
+            group.tell(None)  # the folder is there
+            _begin(job)
+            return _go(job, signals)
+        except torch.OutOfMemoryError as error:
+            more = recipe.accumulate * 2
+            raise FovealError(
+                f"{job.placement.device} ran out of memory on batches of {recipe.batch_size // recipe.accumulate}",
+                f"set accumulate={more}: the same update in parts, in about half the memory",
+            ) from error
+        finally:
+            console.close()
+            job.close()
+
+
+def _begin(job: Job) -> None:
+    """Fresh weights or those of the checkpoint, and the first lines of the log."""
+    found = job.found()
+    if found is None:
+        job.cut_records(-1)
+        job.load_initial_weights()
+    job.place()
+    if found is not None:
+        job.restore(found)
+        job.console.line(f"{job.folder}: resumed at update {job.position.step} of {job.total}")
+    else:
+        parameters = sum(p.numel() for p in job.model.parameters())
+        job.log(f"{job.recipe.name}: {job.recipe.data}, {job.inputs.describe()}")
+        job.log(f"{job.recipe.model}: {parameters:,} parameters, {job.facts.macs:,} multiply-adds an image")
+        job.log(f"on {job.placement.describe()}")
+        job.log(f"{job.total} updates of {job.loader.batch_size} images, {job.loader.per_epoch} an epoch")
+    job.console.line(job.loader.describe())
+
+
+def _go(job: Job, signals: _Signals) -> Run:
+    """Consume the updates: evaluate, save, and stop for a reason."""
+    recipe, deadline = job.recipe, time.monotonic() + 60 * job.recipe.time_budget
+    job.console.start(recipe.name, job.position.step, job.total)
+    for update in job.steps():
+        due = job.evaluation_due()
+        if due:
+            job.evaluate(update.lr)
+        if update.step == job.total:
+            job.position.finished = "length"
+        stop = bool(job.position.finished)
+        if due or job.group.world == 1 or update.step % recipe.log_every == 0:  # processes agree now and then
+            late = bool(recipe.time_budget) and time.monotonic() >= deadline
+            stop = job.group.any(stop or bool(signals.number) or late)
+        if due or stop or (recipe.save_every and update.step % recipe.save_every == 0):
+            job.save()
+        if stop:
+            break
+    return _end(job, signals)
+
+
+def _end(job: Job, signals: _Signals) -> Run:
+    job.group.tell(None)  # the last checkpoint is written
+    if job.tracker:
+        job.tracker.close()
+    job.console.close()
+    run = Run(job.folder)
+    job.note(job.position.finished or ("interrupted" if signals.number else "time budget"))
+    if job.position.finished == "patience":
+        best, since = job.position.best.step, job.position.best.since
+        job.console.line(f"stopped: no progress in {since} evaluations; the best was at update {best}")
+    elif not job.position.finished:
+        why = "interrupted" if signals.number else "time budget used up"
+        job.console.line(f"{why} at update {job.position.step}; resume with: foveal train {job.folder}")
+        run.interrupted = bool(signals.number)
+    return run
+
+
+def _create_folder(job: Job, summary: Mapping[str, Any]) -> None:
+    """The run's first files; recipe.json is the last, since it makes the folder a run."""
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FovealError(f"out={job.folder} cannot be created: {error.strerror}", "choose another out=") from error
+    environment = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": job.group.world,
+        "placement": job.placement.describe(),
+        "loader": job.loader.describe(),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+    replace_file(job.folder / "data.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    replace_file(job.folder / "environment.json", json.dumps(environment, indent=1).encode())
+    replace_file(job.folder / "recipe.json", job.recipe.model_dump_json(indent=1).encode())
+
+
+class _Signals:
+    """The number of the signal that asked to stop, 0 before. A second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    """Take Ctrl-C and SIGTERM as a wish to finish the update; outside the main thread they are left as they are."""
+    signals = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signals.take)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
