@@ -1,0 +1,33 @@
+"""Networks, one file a paper. `create` makes one by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from foveal import catalog
+from foveal.errors import FovealError
+
+
+def create(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
+    """The network called `name`, freshly initialised from torch's random state, in training mode.
+
+    `name` is one of the catalogue (`foveal models`) or `package.module:function`; `num_classes` None keeps the
+    function's own number; `options` are its keyword options. Under `with torch.device("meta")` it costs no memory.
+    Raises FovealError for an unknown name or option («did you mean»), for fewer than one class, and for a function that
+    returns something else than a module.
+    """
+    builder = catalog.get("model", name)
+    if num_classes is not None:
+        if num_classes < 1:
+            raise FovealError(f"num_classes={num_classes}: a network needs at least one class")
+        options["num_classes"] = num_classes
+    catalog.check_options(builder, options)
+    model = builder(**options)
+    if not isinstance(model, nn.Module):
+        raise FovealError(
+            f"{name} returned {type(model).__name__}, not a torch.nn.Module",
+            "a model function takes keyword options and returns the network",
+        )
+    return model
