@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from foveal.errors import FovealError
 
+_WIDTH, _TILE = 500, 80  # pixels of the grid, and at most of one tile, when the enlargement is not given
 _GAP = 1  # pixels between filters, before enlargement
 _PAPER = 255  # grey level of the gaps
 
@@ -40,7 +41,7 @@ def filters(
         target: unused: filters belong to no class.
         layer: the layer's name; by default the first convolution or linear layer in the order of definition.
         columns: tiles in a row; by default the grid is about square.
-        zoom: enlargement of each weight in pixels; by default tiles come out about 32 pixels wide.
+        zoom: enlargement of each weight in pixels; by default the grid comes out about 500 pixels wide.
         scale: "each" filter uses the whole range of brightness, or "all" share one scale and can be compared.
 
     Raises:
@@ -59,8 +60,10 @@ def filters(
     if pixels.shape[1] not in (1, 3):
         columns = columns or pixels.shape[1]
         pixels = pixels.flatten(0, 1)[:, None]
-    zoom = zoom or max(1, round(32 / max(pixels.shape[2:])))
-    return _grid(pixels.expand(-1, 3, -1, -1), columns or math.ceil(math.sqrt(len(pixels))), zoom)
+    columns = columns or math.ceil(math.sqrt(len(pixels)))
+    side = max(pixels.shape[2:])
+    zoom = zoom or max(1, min(_TILE // side, _WIDTH // (columns * side)))
+    return _grid(pixels.expand(-1, 3, -1, -1), columns, zoom)
 
 
 def _layer(model: nn.Module, name: str | None) -> tuple[str, nn.Conv2d | nn.Linear]:

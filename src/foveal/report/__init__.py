@@ -24,6 +24,7 @@ from foveal.training.checkpoint import replace_file
 from foveal.training.run import Run
 
 LIMIT = 5_000_000  # bytes of the whole file
+_HALF_PAGE = 12  # classes
 _SIDES = (160, 96, 48)  # pixels of thumbnails, tried until the file is small enough
 _PARTS = (
     ("course", "Training"),
@@ -105,11 +106,17 @@ def _measured(run: Run, evaluation: Evaluation, album: Album | None) -> tuple[Ht
     with np.load(run.path / PREDICTIONS, allow_pickle=False) as saved:
         names = [str(name) for name in saved["names"]]
     return (
-        quality.confusions(evaluation),
-        quality.calibrated(evaluation),
+        *_side_by_side(quality.confusions(evaluation), quality.calibrated(evaluation), len(evaluation.classes)),
         quality.classes(evaluation),
         mistakes(evaluation, names, album),
     )
+
+
+def _side_by_side(confusion: Html, calibration: Html, classes: int) -> tuple[Html, ...]:
+    """Both charts in one row, where the matrix is small enough for half a page."""
+    if classes > _HALF_PAGE:
+        return confusion, calibration
+    return (tag("div", confusion, calibration, class_="halves"),)
 
 
 def _pictures(run: Run) -> tuple[ImageSet | None, ImageSet | None, str]:

@@ -72,7 +72,7 @@ def curves(name: str, lines: Sequence[Curve], *, x: str, y: str, log: bool = Fal
         if log:
             axes.set_yscale("log")
         elif all(value >= 0 for line in lines for value in line.y):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * max(value for line in lines for value in line.y) or 1)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.set(xlabel=x, ylabel=y)
@@ -87,24 +87,17 @@ def reliability(found: Calibration) -> Html:
         figure = Figure(figsize=(5.2, 4.4), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         edges, total = found.edges.tolist(), int(found.counts.sum())
-        for low, high, count, confidence, accuracy in zip(
-            edges[:-1],
-            edges[1:],
-            found.counts.tolist(),
-            found.confidence.tolist(),
-            found.accuracy.tolist(),
-            strict=True,
-        ):
+        columns = (found.counts.tolist(), found.confidence.tolist(), found.accuracy.tolist())
+        for low, high, count, confidence, accuracy in zip(edges[:-1], edges[1:], *columns, strict=True):
             if not count:
                 continue
             place, width = (low + high) / 2, 0.92 * (high - low)
-            upper.bar(place, accuracy, width, color=_ACCENT, alpha=0.75)
-            upper.bar(
-                place, confidence - accuracy, width, bottom=accuracy, color=_WARM, alpha=0.28, edgecolor=_WARM, lw=0.7
-            )
+            upper.bar(place, accuracy, width, color=_ACCENT, alpha=0.7)
+            upper.plot([place, place], [accuracy, confidence], color=_WARM, linewidth=1.2)
+            upper.plot([place - 0.4 * width, place + 0.4 * width], [confidence] * 2, color=_WARM, linewidth=2.4)
             lower.bar(place, 100 * count / total, width, color=_MUTED, alpha=0.6)
         upper.plot([0, 1], [0, 1], color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+        upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
         lower.set(xlabel="confidence", ylabel="images, %", ylim=(0, None))
         return _svg(figure, "reliability", "accuracy over confidence")
 

@@ -32,22 +32,29 @@ def course(run: Run) -> Html:
     watched = str(run.data["watched"])
     measured = {"val": "validation", "test": "test"}.get(watched, "")
     plots = []
-    losses = [_curve("training", steps, "loss"), _curve(measured, evaluations, f"{watched}_cross_entropy", bold=True)]
+    validation = _curve(measured, evaluations, f"{watched}_cross_entropy", bold=True)
+    shared = _curve("training", steps, "cross_entropy")
+    if shared is None:  # an objective of the network's own, on another scale
+        plots += _plot(
+            "objective", [_curve("training", steps, "loss")], "training loss", "The network's own objective."
+        )
+    said = (
+        "Cross-entropy; label smoothing raises that of the training."
+        if run.recipe.label_smoothing
+        else "Cross-entropy."
+    )
+    plots += _plot("loss", [shared, validation], "cross-entropy, nats", said)
     errors = [
         _curve("training", evaluations, "train_top1_error"),
         _curve(measured, evaluations, f"{watched}_top1_error", bold=True),
     ]
-    if any(losses):
-        said = "Loss. " + ("Training with label smoothing has a higher floor." if run.recipe.label_smoothing else "")
-        plots.append(_plot("loss", losses, "loss", said, log=_spans_decades(losses)))
-    if any(errors):
-        plots.append(_plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images."))
-    rates = [_curve("learning rate", steps, "lr")]
-    if any(rates):
-        plots.append(_plot("rate", rates, "learning rate", "Learning rate.", height=1.9))
+    plots += _plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images.")
+    plots += _plot("rate", [_curve("learning rate", steps, "lr")], "learning rate", "Learning rate.")
     if not plots:
         return section("course", "Training", paragraph("Nothing was recorded yet.", "note"))
-    lines = "The thin line is training, the bold one " + (f"{measured}." if measured else "would be validation.")
+    lines = "The thin line is training" + (f", the bold one {measured}." if measured else ".")
+    if watched == "test":
+        lines += " The test images were only watched: they chose neither the checkpoint nor the length."
     return section("course", "Training", paragraph(lines), tag("div", join(plots), class_="two"))
 
 
@@ -63,16 +70,14 @@ def _curve(label: str, rows: Rows, column: str, bold: bool = False) -> Curve | N
     return Curve(label, x, y, bold)
 
 
-def _plot(
-    name: str, found: Sequence[Curve | None], y: str, caption: str, *, log: bool = False, height: float = 2.9
-) -> Html:
+def _plot(name: str, found: Sequence[Curve | None], y: str, caption: str) -> list[Html]:
+    """One chart of the curves that are there, or none."""
     lines = [line for line in found if line is not None]
-    return figure(charts.curves(name, lines, x="updates", y=y, log=log, height=height), caption)
-
-
-def _spans_decades(found: Sequence[Curve | None]) -> bool:
-    values = [value for line in found if line is not None for value in line.y]
-    return min(values) > 0 and max(values) / min(values) > 30
+    if not lines:
+        return []
+    values = [value for line in lines for value in line.y]
+    log = name in ("loss", "objective") and min(values) > 0 and max(values) / min(values) > 30
+    return [figure(charts.curves(name, lines, x="updates", y=y, log=log), caption)]
 
 
 def _optimizer(r: Recipe) -> str:

@@ -8,6 +8,7 @@ from foveal.report.pictures import Album, per_class
 from foveal.training.run import Run
 
 _MOST_CLASSES = 40
+_PER_CLASS = 6
 _MOST_PICTURES = 160
 
 
@@ -25,13 +26,15 @@ def datacard(run: Run, train: ImageSet | None, album: Album | None) -> Html:
         )
     if train is not None and album is not None:
         said.append(_samples(run.classes, train, album))
-    fingerprint = tag("p", escape("Fingerprint of names and labels: "), tag("code", escape(data["fingerprint"])))
+    fingerprint = tag(
+        "p", escape("Fingerprint of names and labels: "), tag("code", escape(data["fingerprint"])), class_="fine"
+    )
     return section("data", "Data", *said, fingerprint)
 
 
 def _samples(classes: tuple[str, ...], train: ImageSet, album: Album) -> Html:
     shown = min(len(classes), _MOST_CLASSES)
-    chosen = per_class(train.labels, len(classes), min(8, max(2, _MOST_PICTURES // len(classes))))[:shown]
+    chosen = per_class(train.labels, len(classes), min(_PER_CLASS, max(2, _MOST_PICTURES // len(classes))))[:shown]
     total = train.labels.bincount(minlength=len(classes)).tolist()
     blocks = [
         tag(

@@ -9,8 +9,8 @@ from foveal.metrics.classification import most_confused
 from foveal.report.html import Html, escape, folded, join, paragraph, section, table, tag
 from foveal.report.pictures import Album
 
-_WORST = 24
-_PAIRS, _PER_PAIR = 6, 6
+_WORST = 21
+_PAIRS, _PER_PAIR = 6, 7
 
 
 def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
@@ -46,8 +46,8 @@ def _card(e: Evaluation, index: int, name: str, album: Album | None) -> Html:
     p, q = float(e.probabilities[index, taken]), float(e.probabilities[index, true])
     picture = album.thumbnail(album.find(name), name) if album else Html("")
     said = [
-        tag("p", escape(f"{e.classes[taken]} {_percent(p)}"), class_="wrong"),
-        tag("p", escape(f"is {e.classes[true]} {_percent(q)}"), class_="right"),
+        tag("p", escape(f"predicted {e.classes[taken]}, {_percent(p)}"), class_="wrong"),
+        tag("p", escape(f"is {e.classes[true]}, {_percent(q)}"), class_="right"),
         tag("p", escape(name.replace("\\", "/").rpartition("/")[2]), class_="name", title=name),
     ]
     return tag("div", picture, join(said), class_="card")

@@ -66,12 +66,13 @@ def confusions(e: Evaluation) -> Html:
 def calibrated(e: Evaluation) -> Html:
     """The reliability diagram."""
     found = e.calibration
-    mean = float(e.probabilities.max(1).values.mean())
-    kind = "over" if 100 * mean > 100 - e.top1_error else "under"
+    mean = 100 * float(e.probabilities.max(1).values.mean())
+    accuracy = 100 - e.top1_error
+    kind = "over" if mean > accuracy else "under"
     caption = (
-        f"Blue: how often predictions of each confidence are right; orange: the gap to the diagonal. The expected "
-        f"calibration error is {100 * found.ece:.2f} %. Confidence is {100 * mean:.1f} % on average, accuracy "
-        f"{100 - e.top1_error:.1f} %: the network is {kind}confident on the whole."
+        f"Blue: how often predictions of each confidence are right; orange: how far that is from the bin's mean "
+        f"confidence. Their mean, the expected calibration error, is {100 * found.ece:.2f} %. On average the "
+        f"confidence is {mean:.1f} % and the accuracy {accuracy:.1f} %: {kind}confident."
     )
     return section("calibration", "Calibration", figure(charts.reliability(found), caption, "narrow"))
 
