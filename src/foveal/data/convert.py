@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +52,11 @@ def convert(
     partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+        partial.mkdir()
         writer.write(sets, partial)
         if folder.exists():
             folder.rmdir()  # empty; Windows cannot rename onto it
-        partial.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp makes it private
         partial.rename(folder)
     except OSError as error:
         raise FovealError(

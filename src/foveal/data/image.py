@@ -21,7 +21,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -64,6 +63,15 @@ _FOREIGN = (
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"<", "text or HTML"),
 )
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _CONVERT = "convert it to JPEG or PNG, or take it out of the set"
 
 
@@ -105,7 +113,7 @@ def load_image(
             if min_side is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
                 image.draft(None, (min_side, min_side))
             image.load()
-            array = _pixels(_upright(image), mode)
+            array = _pixels(image, mode)
     except _RefusedError as refused:
         reason, mend = refused.args
         raise ImageDecodeError(name, reason, mend) from refused
@@ -172,16 +180,17 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation 1 … 8 (Exif 3.0, tag 274); 1 without any."""
     try:
-        turned = image.getexif().get(0x0112, 1) in range(2, 9)
+        return int(image.getexif().get(0x0112, 1))
     except Exception:  # unreadable EXIF data in a picture whose pixels are whole: shown unturned by every viewer
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
+        return 1
 
 
 def _pixels(image: Image.Image, mode: Literal["RGB", "L"] | None) -> np.ndarray:
     """uint8 [H, W, 3] or [H, W] of any Pillow mode that has an agreed range."""
+    turn = _TURNS.get(_orientation(image))
     if image.mode.startswith("I"):
         image = _from_16_bits(image)
     elif image.mode == "F":
@@ -193,7 +202,7 @@ def _pixels(image: Image.Image, mode: Literal["RGB", "L"] | None) -> np.ndarray:
     wanted = mode or ("L" if grey else "RGB")
     if image.mode != wanted:
         image = image.convert(wanted)
-    return np.array(image)
+    return np.array(image if turn is None else image.transpose(turn))
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
@@ -204,6 +213,8 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
         if image.mode == "I":
             raise _RefusedError("its pixels are signed or 32-bit integers, which have no agreed range", _CONVERT)
     values = np.array(image).astype(np.uint16)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0:
+        values = 65535 - values  # zero is white: Pillow heeds that up to 8 bits only
     grey = (values >> (bits - 8)).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
