@@ -126,7 +126,7 @@ class Loader:
     def _batch(self, part: Tensor, epoch: int) -> Batch:
         if self._images is None:
             return self._samples.load(part, epoch)
-        return self._samples.finish(self._images[part], part, epoch)
+        return self._samples.finish(self._images.index_select(0, part), part, epoch)  # many times faster than []
 
     def _parts(self, epoch: int, start: int) -> Iterator[Tensor]:
         """This process's indices in each batch."""

@@ -37,7 +37,9 @@ class Samples:
     def load(self, indices: Tensor, epoch: int) -> Batch:
         """The batch of the samples `indices` [B] from the set itself."""
         if isinstance(self.dataset, ArraySet):
-            images: Tensor | list[Tensor] = self.pipeline.prepare_batch(self.dataset.images[indices], self.train)
+            images: Tensor | list[Tensor] = self.pipeline.prepare_batch(
+                self.dataset.images.index_select(0, indices), self.train
+            )
         else:
             images = [self.prepared(i) for i in indices.tolist()]
         return self.finish(images, indices, epoch)
@@ -91,11 +93,13 @@ class Stream:
         while True:
             try:
                 result = next(found, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+                    raise
+                if str(error).startswith("Caught "):  # raised by the set's own code in a worker
                     raise
                 raise FovealError(
-                    f"a process that reads images was ended from outside ({str(error).splitlines()[0]})",
+                    f"a process that reads images was ended from outside ({str(error).partition('\n')[0]})",
                     "often memory was short: lower workers= or batch_size=",
                 ) from error
             if result is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
@@ -22,12 +23,15 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
     `batch(images, u)` takes uint8 [B, C, H, W] and float32 [B, draws] in [0, 1) and treats image n with row u[n] alone:
     one image gives the same bytes in any batch. Called on a single image the v2 way, it draws u from torch's RNG.
     draws: random numbers an image takes. ragged: the output's size depends on them, so images go one by one.
-    min_side: shorter side in pixels below which a source image must not be reduced before this transform; None: never.
     """
 
     draws: int = 0
     ragged: bool = False
-    min_side: int | None = None
+
+    @property
+    def min_side(self) -> int | None:
+        """Shorter side in pixels down to which decoding may reduce an image before this transform; None: not at all."""
+        return None
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """uint8 [B, C, H, W] and float32 [B, draws] → uint8 [B, C, H', W']."""
@@ -70,13 +74,16 @@ def pair(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def filled(images: Tensor, height: int, width: int, fill: Fill) -> Tensor:
-    """A new batch of `height` x `width` of one colour: `fill` is 0 to 255, for all channels or one each."""
-    values = torch.tensor(fill, dtype=torch.uint8).view(-1, 1, 1)
-    if len(values) not in (1, images.shape[1]):
-        raise FovealError(f"fill has {len(values)} values for images of {images.shape[1]} channels")
-    result = images.new_empty(len(images), images.shape[1], height, width)
-    return result.copy_(values)
+def bordered(images: Tensor, padding: int, fill: Fill) -> Tensor:
+    """The images within a border of one colour: `fill` is 0 to 255, for all channels or one each."""
+    values = np.array(fill, dtype=np.uint8).reshape(-1, 1, 1)
+    count, channels, height, width = images.shape
+    if len(values) not in (1, channels):
+        raise FovealError(f"fill has {len(values)} values for images of {channels} channels")
+    result = np.empty((count, channels, height + 2 * padding, width + 2 * padding), dtype=np.uint8)
+    result[:] = values
+    result[:, :, padding : padding + height, padding : padding + width] = images.numpy()
+    return torch.from_numpy(result)
 
 
 def check_fill(fill: Fill) -> Fill:

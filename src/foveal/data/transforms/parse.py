@@ -87,7 +87,9 @@ def _named(name: str) -> Callable[..., Any]:
 def _arguments(text: str, call: str) -> tuple[list[Any], dict[str, Any]]:
     try:
         node = ast.parse(call, mode="eval").body
-        if not isinstance(node, ast.Call) or any(keyword.arg is None for keyword in node.keywords):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or any(
+            keyword.arg is None for keyword in node.keywords
+        ):
             raise ValueError("not a call")
         values = [ast.literal_eval(value) for value in node.args]
         return values, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}

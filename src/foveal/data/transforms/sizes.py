@@ -18,7 +18,11 @@ class Resize(BatchTransform):
     def __init__(self, side: int) -> None:
         super().__init__()
         self.side, _ = pair(side)
-        self.min_side = self.side
+
+    @property
+    def min_side(self) -> int:
+        """The side itself."""
+        return self.side
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H', W'] with min(H', W') = side."""
@@ -31,7 +35,11 @@ class ResizeExact(BatchTransform):
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = pair((height, width))
-        self.min_side = max(height, width)
+
+    @property
+    def min_side(self) -> int:
+        """The larger of height and width."""
+        return max(self.height, self.width)
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, height, width]."""
@@ -52,7 +60,11 @@ class ScaleJitter(BatchTransform):
         if not 1 <= low <= high:
             raise FovealError(f"scale_jitter({low}, {high})", "give the smaller side first, at least 1")
         self.low, self.high = low, high
-        self.min_side = high
+
+    @property
+    def min_side(self) -> int:
+        """The largest side drawn."""
+        return self.high
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H', W'], one size for all: images of one batch share the first row of u."""
@@ -81,8 +93,12 @@ class RandomResizedCrop(BatchTransform):
                 "scale is a range within 0..1 and ratio a positive range, smaller number first",
             )
         self.size, self.scale, self.ratio = pair(size), scale, ratio
-        narrowest = min(ratio[0], 1 / ratio[1])
-        self.min_side = math.ceil(max(self.size) / math.sqrt(scale[0] * narrowest))  # no window is enlarged by it
+
+    @property
+    def min_side(self) -> int:
+        """Where the smallest window drawn still has `size`, so that none is enlarged for want of pixels."""
+        narrowest = min(self.ratio[0], 1 / self.ratio[1])
+        return math.ceil(max(self.size) / math.sqrt(self.scale[0] * narrowest))
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, *size]."""
