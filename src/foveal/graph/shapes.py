@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ class LayerShape:
     """One executed layer or join: its place, where its inputs come from, and the shapes without the batch.
 
     `path` is unique: a module called twice appears as `relu` and `relu#2`. `module` is None for joins, whose `kind` is
-    add, cat or flatten; the `kind` of a module is its class name. `sources` are paths, or "input" for the image.
+    add, cat or flatten; the `kind` of a module is its class name. `sources` are paths, each once, or "input" for the image.
     """
 
     path: str
@@ -45,12 +44,12 @@ def shapes(model: nn.Module, input: Size) -> list[LayerShape]:
     found: list[LayerShape] = []
     for node in graph.graph.nodes:
         if node.op == "placeholder":
-            values[node] = torch.empty((_BATCH, *input), device="meta") if not values else None
+            values[node] = torch.empty((_BATCH, *input), device="meta")
             node.meta["path"] = "input"
         elif node.op == "get_attr":
-            values[node] = _constant(model, str(node.target))
+            values[node] = _constant(graph, str(node.target))
         elif node.op != "output":
-            layer, values[node] = _execute(model, node, values, input)
+            layer, values[node] = _execute(graph, node, values, input)
             found.append(layer)
     return found
 
@@ -66,16 +65,18 @@ def text(size: Size) -> str:
     return "x".join(map(str, size))
 
 
-def _execute(model: nn.Module, node: fx.Node, values: dict[fx.Node, Any], image: Size) -> tuple[LayerShape, Tensor]:
+def _execute(
+    graph: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], image: Size
+) -> tuple[LayerShape, Tensor]:
     path = node.meta["path"]
-    module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+    module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
     sources = tuple(source for source in node.all_input_nodes if source.op != "get_attr")
     inputs = tuple(tuple(values[source].shape[1:]) for source in sources)
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: values[source])
     try:
         output = _call(node, module, args, kwargs)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise _misfit(path, module, inputs, image, str(error)) from error
+        raise _misfit(path, module, inputs, image, str(error).partition("\n")[0]) from error
     if not isinstance(output, Tensor):
         raise FovealError(
             f"layer '{path}' gives a {type(output).__name__}, not one tensor",
@@ -99,8 +100,9 @@ def _call(node: fx.Node, module: nn.Module | None, args: Any, kwargs: Any) -> An
 
 def _ghost(module: nn.Module) -> nn.Module:
     """A copy without weights, hooks or training behaviour; the original is not touched."""
-    ghost = copy.copy(module)
+    ghost = type(module).__new__(type(module))  # copy.copy refuses parametrised layers
     state = ghost.__dict__
+    state.update(module.__dict__)
     state["_parameters"] = {name: _meta(p) for name, p in module._parameters.items()}
     state["_buffers"] = {name: _meta(b) for name, b in module._buffers.items()}
     state["_modules"] = {name: child and _ghost(child) for name, child in module._modules.items()}
@@ -120,16 +122,16 @@ def _meta(value: Tensor | None) -> Tensor | None:
     return torch.empty(value.shape, dtype=dtype, device="meta")
 
 
-def _constant(model: nn.Module, path: str) -> Tensor | None:
+def _constant(graph: fx.GraphModule, path: str) -> Tensor | None:
     owner, _, name = path.rpartition(".")
-    return _meta(getattr(model.get_submodule(owner), name))
+    return _meta(getattr(graph.get_submodule(owner), name))
 
 
 def _misfit(path: str, module: nn.Module | None, inputs: tuple[Size, ...], image: Size, why: str) -> FovealError:
     given = " and ".join(map(text, inputs))
     mend = f"the network was given an input of {text(image)}: choose another size"
     if module is None:
-        return FovealError(f"the join '{path}' cannot take {given}: {why.splitlines()[0]}", mend)
+        return FovealError(f"the join '{path}' cannot take {given}: {why}", mend)
     name = f"layer '{path}' ({type(module).__name__})"
     size = inputs[0] if inputs else ()
     if isinstance(module, nn.Linear):
@@ -142,4 +144,4 @@ def _misfit(path: str, module: nn.Module | None, inputs: tuple[Size, ...], image
         padded = tuple(n + 2 * p for n, p in zip(size[1:], seen.padding, strict=True))
         if any(n < e for n, e in zip(padded, seen.extent, strict=True)):
             return FovealError(f"{name} looks through {text(seen.extent)} and is given {given}", mend)
-    return FovealError(f"{name} cannot take {given}: {why.splitlines()[0]}", mend)
+    return FovealError(f"{name} cannot take {given}: {why}", mend)

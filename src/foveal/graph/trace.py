@@ -10,6 +10,7 @@ import inspect
 import operator
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,6 @@ _MODULE_FOR = {
     "log_softmax": "nn.LogSoftmax",
     "dropout": "nn.Dropout",
     "max_pool2d": "nn.MaxPool2d",
-    "boolean_dispatch": "nn.MaxPool2d",  # what torch.fx calls F.max_pool2d
     "avg_pool2d": "nn.AvgPool2d",
     "adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d",
     "mean": "nn.AdaptiveAvgPool2d",
@@ -63,20 +63,26 @@ def trace(model: nn.Module) -> fx.GraphModule:
 
     A leaf is a module without children, or of a type that is registered in `graph.windows`. Each node's `meta` holds
     "path", unique in the graph: the module's own path, `….add`, `….cat` or `….flatten`, with #2, #3 … for further
-    calls, and, for joins and flattening, "kind". The model itself is neither run nor changed.
+    calls, and, for joins and flattening, "kind". A model that is itself a leaf has its class's name for a
+    path. The model is neither run nor changed; the graph's modules are its own.
 
     Raises FovealError for control flow that depends on the data and for functional layers (F.relu, x.view, …).
     """
     tracer = _Tracer()
+    if known(model):
+        model = nn.Sequential(OrderedDict({type(model).__name__.lower(): model}))
     try:
         graph = tracer.trace(model, _defaults(model))
     except FovealError:
         raise
     except Exception as error:  # a forward may raise anything when it meets a proxy; all of it means «not traceable»
+        why = str(error).partition("\n")[0] or type(error).__name__
         raise FovealError(
-            f"{_of(tracer.path, model)} cannot be traced{_line(_raised_at(error))}: {str(error).splitlines()[0]}",
+            f"{_of(tracer.path, model)} cannot be traced{_line(_raised_at(error))}: {why}",
             "forward must not branch on, loop over or compute with tensors; use modules, `+` and torch.cat",
         ) from error
+    for node in reversed(tracer.arguments[1:]):
+        graph.erase_node(node)
     return fx.GraphModule(tracer.root, graph)
 
 
@@ -86,6 +92,10 @@ class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.path = ""
+        self.arguments: list[
+            fx.Node
+        ] = []  # of forward; behind the first those that keep their defaults, and fx's checks
+        self._entered = False
         self._taken: dict[str, int] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -101,7 +111,15 @@ class _Tracer(fx.Tracer):
         self.path = outer  # not restored when it raises: the error names the place
         return result
 
+    def create_args_for_root(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().create_args_for_root(*args, **kwargs)
+        self._entered = True
+        return made
+
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        if not self._entered:
+            self.arguments.append(super().create_node(kind, target, *args, **kwargs))
+            return self.arguments[-1]
         if kind in ("call_function", "call_method") and target not in _JOINS:
             raise _functional(target, self.path, self.root)
         node = super().create_node(kind, target, *args, **kwargs)
@@ -121,9 +139,8 @@ def _functional(target: Any, path: str, root: nn.Module) -> FovealError:
     name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
     module = _MODULE_FOR.get(name)
     mend = f"make it a module of the network (self.… = {module}(…))" if module else "make it an nn.Module of its own"
-    shown = "max_pool" if name == "boolean_dispatch" else name
     return FovealError(
-        f"{_of(path, root)} uses the function {shown}{_line(_called_at())}, which no pass can see",
+        f"{_of(path, root)} uses the function {name}{_line(_called_at())}, which no pass can see",
         f"{mend}; only `+`, torch.cat and torch.flatten may be functions",
     )
 
