@@ -21,7 +21,8 @@ class LayerShape:
     """One executed layer or join: its place, where its inputs come from, and the shapes without the batch.
 
     `path` is unique: a module called twice appears as `relu` and `relu#2`. `module` is None for joins, whose `kind` is
-    add, cat or flatten; the `kind` of a module is its class name. `sources` are paths, each once, or "input" for the image.
+    add, cat or flatten; the `kind` of a module is its class name. `sources` are paths, each once;
+    "input" is the image.
     """
 
     path: str
