@@ -2,9 +2,9 @@
 
     python benchmarks/image_loading.py --images FOLDER
 
-FOLDER holds real photographs (JPEG or PNG); small (500x375) and 12-megapixel (4000x3000) JPEGs of quality 90 are made from
-them. The routes take turns, image list by image list; the figures are medians over the turns, and the ratios are of these
-medians. Everything is read from the page cache. Prints Markdown.
+FOLDER holds real photographs (JPEG or PNG); small (500x375) and 12-megapixel (4000x3000) JPEGs of quality 90 are made
+from them. The routes take turns, list of images by list of images; the figures are medians over the turns, and the
+ratios are of these medians. Everything is read from the page cache. Prints Markdown.
 """
 
 from __future__ import annotations

@@ -98,8 +98,9 @@ class Stream:
                     raise
                 if str(error).startswith("Caught "):  # raised by the set's own code in a worker
                     raise
+                reason = str(error).partition("\n")[0] or type(error).__name__
                 raise FovealError(
-                    f"a process that reads images was ended from outside ({str(error).partition('\n')[0]})",
+                    f"a process that reads images was ended from outside ({reason})",
                     "often memory was short: lower workers= or batch_size=",
                 ) from error
             if result is None:
