@@ -289,7 +289,7 @@ def _text_of_classes(e: Evaluation) -> str:
         cells = (_percent(column[i]) for column in (table.precision, table.recall, table.f1))
         lines.append(f"{e.classes[i]:<{width}}    {'  '.join(cells)}  {int(table.support[i]):7,}")
     if left > 0:
-        lines.append(f"({left} more classes with a better F1)")
+        lines.append(f"({left} more classes whose F1 is no worse)")
     return "\n".join(lines)
 
 

@@ -83,9 +83,21 @@ def explain(
 
     foveal explain filters runs/lenet5_digits-1 --out filters.png
     """
-    from foveal.explanations import explain_to_file
+    import torch
 
-    file = explain_to_file(method, network, out or Path(f"{method}.png"), **parse_options(options or []))
+    from foveal import catalog
+    from foveal.explanations import explain_to_file
+    from foveal.models import create
+    from foveal.training.run import Run
+
+    if (Path(network) / "recipe.json").is_file():
+        run = Run(network)
+        model, shape = run.model(), run.recipe.input
+    else:
+        facts = catalog.facts(network)
+        model, shape = create(network), facts.input if facts else None
+    image = None if shape is None else torch.zeros(shape)
+    file = explain_to_file(method, model, out or Path(f"{method}.png"), image, **parse_options(options or []))
     typer.echo(f"{method}: {file}")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 
 _WIDTH, _TILE = 500, 80  # pixels of the grid, and at most of one tile, when the enlargement is not given
-_GAP = 1  # pixels between filters, before enlargement
+_GAP = 2  # pixels between filters
 _PAPER = 255  # grey level of the gaps
 
 
@@ -108,10 +108,10 @@ def _grid(tiles: Tensor, columns: int, zoom: int) -> Tensor:
     """Tiles uint8 [N, 3, h, w] side by side, row by row, each pixel enlarged: uint8 [3, H, W]."""
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    framed = F.pad(tiles, (0, _GAP, 0, _GAP), value=_PAPER)
+    large = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    framed = F.pad(large, (0, _GAP, 0, _GAP), value=_PAPER)
     h, w = framed.shape[2:]
     grid = torch.full((rows * columns, 3, h, w), _PAPER, dtype=torch.uint8)
     grid[: len(tiles)] = framed
     picture = grid.reshape(rows, columns, 3, h, w).permute(2, 0, 3, 1, 4).reshape(3, rows * h, columns * w)
-    picture = F.pad(picture, (_GAP, 0, _GAP, 0), value=_PAPER)
-    return picture.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    return picture[:, :-_GAP, :-_GAP].contiguous()

@@ -54,7 +54,7 @@ def write_report(run: Run) -> Path:
         body = join(
             [
                 _opening(run, evaluation, shown, trouble),
-                course.course(run),
+                course.course(run, own_objective=hasattr(model, "losses")),
                 datacard(run, train, albums[0]),
                 *(() if evaluation is None else _measured(run, evaluation, albums[1])),
                 first_layer(model, run.recipe.input),

@@ -26,24 +26,23 @@ def told(run: Run) -> str:
     )
 
 
-def course(run: Run) -> Html:
-    """The curves of loss, error and learning rate over the updates."""
+def course(run: Run, own_objective: bool) -> Html:
+    """The curves of loss, error and learning rate over the updates.
+
+    `own_objective` says that the network is trained on other terms than the cross-entropy.
+    """
     steps, evaluations = run.steps(), run.metrics()
     watched = str(run.data["watched"])
     measured = {"val": "validation", "test": "test"}.get(watched, "")
     plots = []
     validation = _curve(measured, evaluations, f"{watched}_cross_entropy", bold=True)
-    shared = _curve("training", steps, "cross_entropy")
-    if shared is None:  # an objective of the network's own, on another scale
-        plots += _plot(
-            "objective", [_curve("training", steps, "loss")], "training loss", "The network's own objective."
-        )
-    said = (
-        "Cross-entropy; label smoothing raises that of the training."
-        if run.recipe.label_smoothing
-        else "Cross-entropy."
-    )
-    plots += _plot("loss", [shared, validation], "cross-entropy, nats", said)
+    training = _curve("training", steps, "loss")
+    if own_objective:  # on another scale than the cross-entropy
+        plots += _plot("objective", [training], "training loss", "The network's own objective.")
+        training = None
+    smoothed = run.recipe.label_smoothing > 0
+    said = "Cross-entropy; label smoothing raises that of the training." if smoothed else "Cross-entropy."
+    plots += _plot("loss", [training, validation], "cross-entropy, nats", said)
     errors = [
         _curve("training", evaluations, "train_top1_error"),
         _curve(measured, evaluations, f"{watched}_top1_error", bold=True),

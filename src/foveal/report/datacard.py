@@ -34,7 +34,7 @@ def datacard(run: Run, train: ImageSet | None, album: Album | None) -> Html:
 
 def _samples(classes: tuple[str, ...], train: ImageSet, album: Album) -> Html:
     shown = min(len(classes), _MOST_CLASSES)
-    chosen = per_class(train.labels, len(classes), min(_PER_CLASS, max(2, _MOST_PICTURES // len(classes))))[:shown]
+    chosen = per_class(train.labels, len(classes), min(_PER_CLASS, _MOST_PICTURES // shown))[:shown]
     total = train.labels.bincount(minlength=len(classes)).tolist()
     blocks = [
         tag(

@@ -22,7 +22,8 @@ def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
     if len(wrong):
         content += [
             paragraph(
-                f"{len(wrong):,} of {e.images:,} images were misjudged. First those that the network was surest of."
+                f"{len(wrong):,} of {e.images:,} images were misjudged; first those that the network was surest of. In "
+                "orange the predicted class and its probability, below it the true class and what the network gave it."
             ),
             tag("div", *(_card(e, i, names[i], album) for i in wrong[:_WORST].tolist()), class_="gallery"),
         ]
@@ -46,8 +47,8 @@ def _card(e: Evaluation, index: int, name: str, album: Album | None) -> Html:
     p, q = float(e.probabilities[index, taken]), float(e.probabilities[index, true])
     picture = album.thumbnail(album.find(name), name) if album else Html("")
     said = [
-        tag("p", escape(f"predicted {e.classes[taken]}, {_percent(p)}"), class_="wrong"),
-        tag("p", escape(f"is {e.classes[true]}, {_percent(q)}"), class_="right"),
+        tag("p", escape(f"{e.classes[taken]} · {_percent(p)}"), class_="wrong"),
+        tag("p", escape(f"is {e.classes[true]} · {_percent(q)}"), class_="right"),
         tag("p", escape(name.replace("\\", "/").rpartition("/")[2]), class_="name", title=name),
     ]
     return tag("div", picture, join(said), class_="card")

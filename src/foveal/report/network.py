@@ -11,7 +11,7 @@ from foveal.graph.table import Row, Table
 from foveal.report.html import Html, escape, figure, folded, paragraph, section, table, tag
 from foveal.report.pictures import embed_exact
 
-_OPEN_ROWS = 40
+_OPEN_ROWS = 100
 
 
 def first_layer(model: nn.Module, input: tuple[int, int, int]) -> Html:

@@ -71,7 +71,7 @@ def calibrated(e: Evaluation) -> Html:
     kind = "over" if mean > accuracy else "under"
     caption = (
         f"Blue: how often predictions of each confidence are right; orange: how far that is from the bin's mean "
-        f"confidence. Their mean, the expected calibration error, is {100 * found.ece:.2f} %. On average the "
+        f"confidence. Its mean, the expected calibration error, is {100 * found.ece:.2f} %. On average the "
         f"confidence is {mean:.1f} % and the accuracy {accuracy:.1f} %: {kind}confident."
     )
     return section("calibration", "Calibration", figure(charts.reliability(found), caption, "narrow"))
