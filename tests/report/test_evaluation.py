@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from coloured_pictures import photos
 
 from foveal.data.open import open_data
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate, held_out, load_evaluation, open_split
 from foveal.training.run import Run
+
+Photos = Callable[..., Path]
 
 
 def test_figures_agree_with_the_predictor_asked_directly(run: Run) -> None:
@@ -44,7 +46,7 @@ def test_the_held_out_result_is_written_and_read_back(run: Run) -> None:
         assert arrays["names"][0].endswith("0.png")
 
 
-def test_other_splits_and_other_data_leave_the_record_alone(run: Run, tmp_path: Path) -> None:
+def test_other_splits_and_other_data_leave_the_record_alone(run: Run, photos: Photos, tmp_path: Path) -> None:
     assert held_out(run) == "test"
     assert evaluate(run, split="train").images == 18, "a quarter of 24 training images was held out"
     assert evaluate(run, split="val").images == 6
@@ -54,7 +56,7 @@ def test_other_splits_and_other_data_leave_the_record_alone(run: Run, tmp_path: 
     assert load_evaluation(run) is None
 
 
-def test_some_of_the_classes_in_their_own_order_are_renumbered(run: Run, tmp_path: Path) -> None:
+def test_some_of_the_classes_in_their_own_order_are_renumbered(run: Run, photos: Photos, tmp_path: Path) -> None:
     found = evaluate(run, photos(tmp_path / "others", ("green", "red & co")))
     assert sorted(set(found.labels.tolist())) == [1, 2], "the run's numbers, not those of the folder"
     assert found.absent == ("blue",)
@@ -62,13 +64,13 @@ def test_some_of_the_classes_in_their_own_order_are_renumbered(run: Run, tmp_pat
     assert found.as_json()["classes"][0]["recall"] is None
 
 
-def test_unknown_classes_are_named(run: Run, tmp_path: Path) -> None:
+def test_unknown_classes_are_named(run: Run, photos: Photos, tmp_path: Path) -> None:
     others = photos(tmp_path / "others", ("green", "grey", "red & co", "violet"))
     with pytest.raises(FovealError, match=r"has classes 'grey', 'violet'.*lacks class 'blue'"):
         evaluate(run, others)
 
 
-def test_a_split_that_is_not_there(run: Run, tmp_path: Path) -> None:
+def test_a_split_that_is_not_there(run: Run, photos: Photos, tmp_path: Path) -> None:
     with pytest.raises(FovealError, match=r"has no val split\nit has train, test: choose split=test"):
         evaluate(run, photos(tmp_path / "others"), split="val")
     with pytest.raises(FovealError, match="did you mean center_crop"):
@@ -77,7 +79,7 @@ def test_a_split_that_is_not_there(run: Run, tmp_path: Path) -> None:
         evaluate(run, protocols=())
 
 
-def test_unreadable_pictures_are_listed(run: Run, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_listed(run: Run, photos: Photos, tmp_path: Path) -> None:
     others = photos(tmp_path / "others")
     (others / "test" / "blue" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     found = evaluate(run, others)

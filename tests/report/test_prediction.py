@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from coloured_pictures import COLOURS, paint
 
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.prediction import find_pictures, predict
 from foveal.training.run import Run
 
+Paint = Callable[..., None]
+
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    for i, (name, colour) in enumerate(COLOURS.items()):
-        paint(tmp_path / "new" / "deep" / name / f"{i}.png", colour, seed=9000 + i, size=(90, 50))
-    paint(tmp_path / "new" / "top.JPG", COLOURS["blue"], seed=1)
+def pictures(paint: Paint, tmp_path: Path) -> Path:
+    for i, name in enumerate(("blue", "green", "red & co")):
+        paint(tmp_path / "new" / "deep" / name / f"{i}.png", name, seed=9000 + i, size=(90, 50))
+    paint(tmp_path / "new" / "top.JPG", "blue", seed=1)
     (tmp_path / "new" / "notes.txt").write_text("no picture")
     return tmp_path / "new"
 
@@ -49,9 +51,9 @@ def test_predictions_are_those_of_the_evaluation(run: Run) -> None:
     assert [name for name, _ in (p.classes[0] for p in folder)] == expected
 
 
-def test_unreadable_pictures_are_listed_with_their_reason(run: Run, pictures: Path) -> None:
+def test_unreadable_pictures_are_listed_with_their_reason(run: Run, paint: Paint, pictures: Path) -> None:
     (pictures / "broken.png").write_bytes(b"")
-    paint(pictures / "good.png", COLOURS["blue"], seed=5)
+    paint(pictures / "good.png", "blue", seed=5)
     found = {Path(p.file).name: p for p in predict(run, pictures, batch_size=2)}
     assert found["broken.png"].error == "the file is empty"
     assert found["broken.png"].as_json() == {"file": str(pictures / "broken.png"), "error": "the file is empty"}
@@ -84,6 +86,6 @@ def test_json_and_text(run: Run, pictures: Path) -> None:
     assert prediction.text().endswith(" %")
 
 
-def test_a_file_whose_name_is_a_pattern_is_itself(pictures: Path) -> None:
-    paint(pictures / "cat[1].png", COLOURS["blue"], seed=5)
+def test_a_file_whose_name_is_a_pattern_is_itself(paint: Paint, pictures: Path) -> None:
+    paint(pictures / "cat[1].png", "blue", seed=5)
     assert find_pictures(pictures / "cat[1].png") == [str(pictures / "cat[1].png")]

@@ -90,13 +90,13 @@ def explain(
     from foveal.models import create
     from foveal.training.run import Run
 
+    image: torch.Tensor | None
     if (Path(network) / "recipe.json").is_file():
         run = Run(network)
-        model, shape = run.model(), run.recipe.input
+        model, image = run.model(), torch.zeros(run.recipe.input)
     else:
         facts = catalog.facts(network)
-        model, shape = create(network), facts.input if facts else None
-    image = None if shape is None else torch.zeros(shape)
+        model, image = create(network), torch.zeros(facts.input) if facts else None
     file = explain_to_file(method, model, out or Path(f"{method}.png"), image, **parse_options(options or []))
     typer.echo(f"{method}: {file}")
 

@@ -73,12 +73,12 @@ def write_report(run: Run) -> Path:
 
 
 def _opening(run: Run, evaluation: Evaluation | None, shown: Table, trouble: str) -> Html:
-    r = run.recipe
+    r, position = run.recipe, run.position
     figures = [] if evaluation is None else quality.figures(evaluation)
     figures += [
         ("parameters", f"{shown.parameters:,}"),
         ("multiply-adds", _short(shown.macs)),
-        ("updates", f"{run.step:,}"),
+        ("updates", f"{position['step']:,}"),
     ]
     cells = (tag("div", tag("dt", escape(name)), tag("dd", escape(value))) for name, value in figures)
     links = (tag("a", escape(title), href=f"#{name}") for name, title in _PARTS if evaluation or name not in _MEASURED)
@@ -87,7 +87,7 @@ def _opening(run: Run, evaluation: Evaluation | None, shown: Table, trouble: str
         tag("h1", escape(f"{r.model} on {Path(r.data).name}")),
         tag("p", escape(course.told(run)), class_="lead"),
     ]
-    if not run.finished:
+    if not position["finished"]:
         parts.append(paragraph(f"The training is not finished: go on with `foveal train {run.path}`.", "note"))
     if evaluation is None:
         parts.append(paragraph(f"Not measured on held-out images yet: `foveal evaluate {run.path}`.", "note"))

@@ -57,5 +57,5 @@ def _card(e: Evaluation, index: int, name: str, album: Album | None) -> Html:
 def _percent(p: float) -> str:
     """A probability that neither claims certainty by rounding nor hides a small one."""
     if 0.9995 <= p < 1:
-        return ">99.9 %"
-    return "<0.1 %" if p < 0.001 else f"{100 * p:.1f} %"
+        return ">99.9\u00a0%"
+    return "<0.1\u00a0%" if p < 0.001 else f"{100 * p:.1f}\u00a0%"
