@@ -52,7 +52,7 @@ def models(json_: Json = False) -> None:
     typer.echo(
         table(
             ("name", "year", "data", "input", "parameters", "mult-adds", "top-1 %", "top-5 %"),
-            [list(row.values())[:-1] for row in rows],
+            [[row["name"], str(row["year"] or ""), *list(row.values())[2:-1]] for row in rows],
         )
     )
     typer.echo("\nErrors are the papers' own, on their test sets. `foveal show NAME` prints a network's layers.")

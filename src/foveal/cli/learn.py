@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,8 @@ def recipes(
         return
     values = recipe.model_dump(mode="json")
     rows = [(key, json.dumps(value), Recipe.model_fields[key].description or "") for key, value in values.items()]
+    source = name if name in catalog.names("recipe") or ":" in name else "house"
+    typer.echo(f"{inspect.getdoc(catalog.get('recipe', source))}\n")
     typer.echo(table(("setting", "value", "meaning"), rows))
 
 

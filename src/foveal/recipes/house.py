@@ -10,7 +10,9 @@ _FALLBACK_INPUT = (3, 224, 224)  # of networks that no paper describes
 
 
 def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
-    """A network trained on a folder with one folder per class. Command: foveal train resnet18 data=./photos
+    """A network trained on a folder with one folder per class.
+
+    Command: foveal train resnet18 data=./photos
 
     From scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add lr=0.005.
     Ten per cent of the training pictures are held out to choose the best checkpoint, unless the data has a validation

@@ -20,7 +20,10 @@ _STD = (1 / 255,)
 
 
 def alexnet_imagenet(*, quick: bool = False) -> Recipe:
-    """AlexNet in two towers. Command: foveal train alexnet_imagenet data=DIR. Published: 40.7 / 18.2 % top-1 / top-5.
+    """AlexNet in two towers.
+
+    Command: foveal train alexnet_imagenet data=DIR
+    Published: 40.7 / 18.2 % top-1 / top-5.
 
     The published figure averages ten crops; the validation during training uses the centre crop.
     """
@@ -38,7 +41,9 @@ def alexnet_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def vgg11_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG A, whose weights start the deeper ones. Command: foveal train vgg11_imagenet data=DIR.
+    """VGG A, whose weights start the deeper ones.
+
+    Command: foveal train vgg11_imagenet data=DIR
 
     Published: 29.6 / 10.4 %.
     """
@@ -46,12 +51,18 @@ def vgg11_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def vgg11_lrn_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG A-LRN. Command: foveal train vgg11_lrn_imagenet data=DIR. Published: 29.7 / 10.5 %."""
+    """VGG A-LRN.
+
+    Command: foveal train vgg11_lrn_imagenet data=DIR
+    Published: 29.7 / 10.5 %.
+    """
     return _vgg("vgg11_lrn", quick)
 
 
 def vgg13_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG B. Command: foveal train vgg13_imagenet data=DIR weights=RUN_OF_VGG11 partial=true.
+    """VGG B.
+
+    Command: foveal train vgg13_imagenet data=DIR weights=RUN_OF_VGG11 partial=true
 
     Published: 28.7 / 9.9 %.
     """
@@ -59,7 +70,9 @@ def vgg13_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def vgg16_c_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG C, scale jitter. Command: foveal train vgg16_c_imagenet data=DIR weights=RUN_OF_VGG11 partial=true.
+    """VGG C, scale jitter.
+
+    Command: foveal train vgg16_c_imagenet data=DIR weights=RUN_OF_VGG11 partial=true
 
     Published, tested at 384: 27.3 / 8.8 %.
     """
@@ -67,7 +80,9 @@ def vgg16_c_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def vgg16_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG D, scale jitter. Command: foveal train vgg16_imagenet data=DIR weights=RUN_OF_VGG11 partial=true.
+    """VGG D, scale jitter.
+
+    Command: foveal train vgg16_imagenet data=DIR weights=RUN_OF_VGG11 partial=true
 
     Published, tested at 384: 25.6 / 8.1 %.
     """
@@ -75,7 +90,9 @@ def vgg16_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def vgg19_imagenet(*, quick: bool = False) -> Recipe:
-    """VGG E, scale jitter. Command: foveal train vgg19_imagenet data=DIR weights=RUN_OF_VGG11 partial=true.
+    """VGG E, scale jitter.
+
+    Command: foveal train vgg19_imagenet data=DIR weights=RUN_OF_VGG11 partial=true
 
     Published, tested at 384: 25.5 / 8.0 %.
     """
@@ -83,37 +100,65 @@ def vgg19_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def resnet18_imagenet(*, quick: bool = False) -> Recipe:
-    """ResNet-18. Command: foveal train resnet18_imagenet data=DIR. Published: 27.88 % top-1 (ten crops)."""
+    """ResNet-18.
+
+    Command: foveal train resnet18_imagenet data=DIR
+    Published: 27.88 % top-1 (ten crops).
+    """
     return _resnet("resnet18", quick)
 
 
 def resnet34_imagenet(*, quick: bool = False) -> Recipe:
-    """ResNet-34, option B. Command: foveal train resnet34_imagenet data=DIR. Published: 24.52 / 7.46 % (ten crops)."""
+    """ResNet-34, option B.
+
+    Command: foveal train resnet34_imagenet data=DIR
+    Published: 24.52 / 7.46 % (ten crops).
+    """
     return _resnet("resnet34", quick)
 
 
 def resnet50_imagenet(*, quick: bool = False) -> Recipe:
-    """ResNet-50. Command: foveal train resnet50_imagenet data=DIR. Published: 22.85 / 6.71 % (ten crops)."""
+    """ResNet-50.
+
+    Command: foveal train resnet50_imagenet data=DIR
+    Published: 22.85 / 6.71 % (ten crops).
+    """
     return _resnet("resnet50", quick)
 
 
 def resnet101_imagenet(*, quick: bool = False) -> Recipe:
-    """ResNet-101. Command: foveal train resnet101_imagenet data=DIR. Published: 21.75 / 6.05 % (ten crops)."""
+    """ResNet-101.
+
+    Command: foveal train resnet101_imagenet data=DIR
+    Published: 21.75 / 6.05 % (ten crops).
+    """
     return _resnet("resnet101", quick)
 
 
 def resnet152_imagenet(*, quick: bool = False) -> Recipe:
-    """ResNet-152. Command: foveal train resnet152_imagenet data=DIR. Published: 21.43 / 5.71 % (ten crops)."""
+    """ResNet-152.
+
+    Command: foveal train resnet152_imagenet data=DIR
+    Published: 21.43 / 5.71 % (ten crops).
+    """
     return _resnet("resnet152", quick)
 
 
 def plain18_imagenet(*, quick: bool = False) -> Recipe:
-    """18 layers without shortcuts. Command: foveal train plain18_imagenet data=DIR. Published: 27.94 % (ten crops)."""
+    """18 layers without shortcuts.
+
+    Command: foveal train plain18_imagenet data=DIR
+    Published: 27.94 % (ten crops).
+    """
     return _resnet("plain18", quick)
 
 
 def plain34_imagenet(*, quick: bool = False) -> Recipe:
-    """34 layers without shortcuts. Command: foveal train plain34_imagenet data=DIR. Published: 28.54 / 10.02 %."""
+    """34 layers without shortcuts.
+
+    Command: foveal train plain34_imagenet data=DIR
+    Published: 28.54 / 10.02 %.
+    """
     return _resnet("plain34", quick)
 
 

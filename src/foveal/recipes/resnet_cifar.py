@@ -13,27 +13,46 @@ from foveal.training.recipe import Recipe
 
 
 def resnet20_cifar10(*, quick: bool = False) -> Recipe:
-    """ResNet-20, as published. Command: foveal train resnet20_cifar10 data=DIR. Published error: 8.75 %."""
+    """ResNet-20, as published.
+
+    Command: foveal train resnet20_cifar10 data=DIR
+    Published error: 8.75 %.
+    """
     return _paper("resnet20", quick)
 
 
 def resnet32_cifar10(*, quick: bool = False) -> Recipe:
-    """ResNet-32, as published. Command: foveal train resnet32_cifar10 data=DIR. Published error: 7.51 %."""
+    """ResNet-32, as published.
+
+    Command: foveal train resnet32_cifar10 data=DIR
+    Published error: 7.51 %.
+    """
     return _paper("resnet32", quick)
 
 
 def resnet44_cifar10(*, quick: bool = False) -> Recipe:
-    """ResNet-44, as published. Command: foveal train resnet44_cifar10 data=DIR. Published error: 7.17 %."""
+    """ResNet-44, as published.
+
+    Command: foveal train resnet44_cifar10 data=DIR
+    Published error: 7.17 %.
+    """
     return _paper("resnet44", quick)
 
 
 def resnet56_cifar10(*, quick: bool = False) -> Recipe:
-    """ResNet-56, as published. Command: foveal train resnet56_cifar10 data=DIR. Published error: 6.97 %."""
+    """ResNet-56, as published.
+
+    Command: foveal train resnet56_cifar10 data=DIR
+    Published error: 6.97 %.
+    """
     return _paper("resnet56", quick)
 
 
 def resnet110_cifar10(*, quick: bool = False) -> Recipe:
-    """ResNet-110, as published. Command: foveal train resnet110_cifar10 data=DIR. Published error: 6.43 % (best of 5).
+    """ResNet-110, as published.
+
+    Command: foveal train resnet110_cifar10 data=DIR
+    Published error: 6.43 % (best of 5).
 
     The paper warms up with rate 0.01 until the training error is below 80 %, about 400 iterations; here the rate
     rises from 0.01 to 0.1 over the first 400.
@@ -53,7 +72,9 @@ def plain56_cifar10(*, quick: bool = False) -> Recipe:
 
 
 def resnet20_cifar10_fast(*, quick: bool = False) -> Recipe:
-    """ResNet-20 in minutes on two CPU cores: one-cycle rate with Nesterov's momentum instead of three long plateaus.
+    """ResNet-20 in minutes on two CPU cores.
+
+    A one-cycle rate with Nesterov's momentum takes the place of three long plateaus.
 
     Command: foveal train resnet20_cifar10_fast data=DIR
     """
