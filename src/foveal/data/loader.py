@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,7 +127,9 @@ class Loader:
     def _batch(self, part: Tensor, epoch: int) -> Batch:
         if self._images is None:
             return self._samples.load(part, epoch)
-        return self._samples.finish(self._images.index_select(0, part), part, epoch)  # many times faster than []
+        # Gathered by NumPy: the same speed as index_select, many times that of [], and no waiting for torch's threads.
+        images = torch.from_numpy(np.take(self._images.numpy(), part.numpy(), axis=0))
+        return self._samples.finish(images, part, epoch)
 
     def _parts(self, epoch: int, start: int) -> Iterator[Tensor]:
         """This process's indices in each batch."""
