@@ -68,7 +68,7 @@ def save(
     files["manifest.json"] = json.dumps({"format": _FORMAT, "step": position["step"], "files": sums}, indent=1).encode()
     new = run / f".{name}.new"
     try:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove(new)
         new.mkdir(parents=True)
         for file, data in files.items():
             write_file(new / file, data)
@@ -83,12 +83,17 @@ def _rotate(run: Path, name: str, new: Path) -> None:
     """Put `new` in its place. Killed between any two lines, `name` or the one before it is there and complete."""
     current, before = run / name, run / _BEFORE[name]
     if current.exists():
-        shutil.rmtree(before, ignore_errors=True)
+        _remove(before)
         current.rename(before)
     new.rename(current)
     flush_folder(run)
     if name == "best":
-        shutil.rmtree(before, ignore_errors=True)
+        _remove(before)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def load(run: Path, name: str) -> Checkpoint:
@@ -122,7 +127,7 @@ def exists(run: Path, name: str) -> bool:
 def set_damaged_aside(run: Path) -> None:
     """Before a resumed run saves again: keep a damaged `last` from replacing the good one before it."""
     if (run / "last").exists():
-        shutil.rmtree(run / "damaged", ignore_errors=True)
+        _remove(run / "damaged")
         (run / "last").rename(run / "damaged")
 
 

@@ -120,8 +120,8 @@ class PreparedSet(ArraySet):
 
 
 def view(recipe: Recipe) -> Pipeline:
-    """The deterministic pipeline of a recipe's test images."""
-    return Pipeline((*recipe.prepare, *recipe.test), (), recipe.input, recipe.seed)
+    """The pipeline of a recipe: what its images go through in training and in test."""
+    return Pipeline(recipe.prepare, recipe.augment, recipe.input, recipe.seed, recipe.test)
 
 
 def _fingerprint(sets: Mapping[str, ImageSet], source: str) -> str:

@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from foveal import models
 from foveal.data.draws import mix
 from foveal.data.loader import Loader
-from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.protocols.center_crop import center_crop
@@ -52,10 +51,9 @@ class Job:
             )
         self.placement = device.choose(recipe, facts, group.local_rank)
         self.facts = facts
-        pipeline = Pipeline(recipe.prepare, recipe.augment, recipe.input, recipe.seed)
         self.loader = Loader(
             inputs.train,
-            pipeline,
+            view(recipe),
             recipe.batch_size,
             seed=recipe.seed,
             train=True,
@@ -184,7 +182,7 @@ class Job:
         """Note an update: its losses, a row of steps.csv when due, the bar."""
         self.position.step = update.step
         self.waiting.append(update)
-        if update.step % self.recipe.log_every == 0:
+        if update.step % self.recipe.log_every == 0 or update.step == self.total:
             self._settle()
             if self.group.first:
                 terms = dict(update.losses) if len(update.losses) > 1 else {}
