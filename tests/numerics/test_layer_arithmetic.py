@@ -1,89 +1,139 @@
-"""The lectures' worked examples of layer sizes, parameter counts, receptive fields and filtering."""
+"""The package's own layers: values against independent arithmetic, gradients against finite differences in float64."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from foveal.graph.count import count
-from foveal.graph.receptive_field import receptive_field
-from foveal.graph.shapes import shapes
-from foveal.graph.table import table
-from foveal.graph.windows import Window
-from foveal.notation import parse
+from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.rbf import RBF
+from foveal.layers.residual import BasicBlock, Bottleneck, PlainBlock
+from foveal.layers.shortcut import PadShortcut
+from foveal.layers.subsampling import Subsampling
+from foveal.layers.table_conv import TableConv2d
 
-
-def test_strided_filtering() -> None:
-    """A plus-shaped mean over a 7x7 image, stride 2."""
-    image = torch.zeros(7, 7, dtype=torch.float64)
-    image[2:5, 2:5] = torch.tensor([[5, 10, 5], [10, 10, 5], [5, 5, 0]])
-    conv = parse("3-2Conv1 (NoBias)", (1, 7, 7)).double()
-    plus = torch.tensor([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=torch.float64) / 5
-    conv[0].weight.data[0, 0] = plus
-    expected = torch.tensor([[0, 2, 0], [2, 8, 1], [0, 1, 0]], dtype=torch.float64)
-    assert torch.allclose(conv(image[None, None])[0, 0], expected, rtol=0, atol=1e-12)
+TABLE = ((0, 2), (1,), (2, 1, 0))
 
 
-def test_transposed_convolution_as_upsampling() -> None:
-    """The bilinear kernel keeps the values and puts their means between them."""
-    up = nn.ConvTranspose2d(1, 1, 3, 2, 1, bias=False).double()
-    side = torch.tensor([0.5, 1, 0.5], dtype=torch.float64)
-    up.weight.data[0, 0] = side[:, None] * side
-    image = torch.tensor([[4, 2, 4], [6, 4, 6], [2, 12, 2]], dtype=torch.float64)
-    expected = [[4, 3, 2, 3, 4], [5, 4, 3, 4, 5], [6, 5, 4, 5, 6], [4, 6, 8, 6, 4], [2, 7, 12, 7, 2]]
-    assert torch.equal(up(image[None, None])[0, 0], torch.tensor(expected, dtype=torch.float64))
-    assert shapes(nn.Sequential(up), (1, 3, 3))[0].output == (1, 5, 5)
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
-@pytest.mark.parametrize(("stride", "exact", "whole"), [(1, 5, 5), (2, 3, 3), (3, 7 / 3, 2)])
-def test_seven_positions_and_a_window_of_three(stride: int, exact: float, whole: int) -> None:
-    window = Window((3,), (stride,), (0,), (1,))
-    assert window.positions((7, 7)) == pytest.approx((exact, exact))
-    assert window.output((7, 7)) == (whole, whole)
-    (row,) = table(parse(f"3-{stride}Conv1", (1, 7, 7)), (1, 7, 7))
-    assert row.output == (1, whole, whole)
-    assert row.note == ("2.333 → 2" if stride == 3 else "")
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (ScaledTanh, (2, 3, 4)),
+        (Maxout, (2, 6)),
+        (lambda: Maxout(3), (2, 6, 2, 2)),
+        (lambda: Subsampling(3), (2, 3, 5, 6)),
+        (lambda: Subsampling(2, kernel_size=3, stride=1, dilation=2), (1, 2, 7, 8)),
+        (lambda: TableConv2d(3, TABLE, 2), (2, 3, 4, 5)),
+        (lambda: RBF(torch.randn(4, 5)), (3, 5)),
+        (lambda: PadShortcut(2, 5, 2), (2, 2, 5, 4)),
+        (lambda: BasicBlock(2, 4, 2), (2, 2, 4, 4)),
+        (lambda: BasicBlock(2, 4, 2, shortcut="A"), (2, 2, 4, 4)),
+        (lambda: Bottleneck(2, 4, 2, version="1"), (2, 2, 4, 4)),
+        (lambda: PlainBlock(2, 4, 2), (2, 2, 4, 4)),
+    ],
+)
+def test_gradients(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    layer = make().double()
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*layer.named_parameters(), strict=True) if list(layer.parameters()) else ((), ())
+
+    def run(x: Tensor, *parameters: Tensor) -> Tensor:
+        output = torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+        assert isinstance(output, Tensor)
+        return output
+
+    assert torch.autograd.gradcheck(run, (x, *values))
 
 
-@pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (7, 3)])
-def test_padding_that_keeps_the_size(kernel: int, padding: int) -> None:
-    assert shapes(parse(f"{kernel}-1-{padding}Conv2", (1, 7, 7)), (1, 7, 7))[0].output == (2, 7, 7)
+def test_step_fires_from_zero_and_has_no_slope() -> None:
+    x = torch.tensor([-2.0, -1e-30, -0.0, 0.0, 1e-30, 3.0], requires_grad=True)
+    y = Step()(x)
+    assert y.tolist() == [0, 0, 1, 1, 1, 1]
+    y.sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()
 
 
-def test_parameters_of_convolutions() -> None:
-    assert shapes(parse("5-1Conv6", (3, 32, 32)), (3, 32, 32))[0].output == (6, 28, 28)
-    ten = count(parse("5-1-2Conv10", (3, 32, 32)), (3, 32, 32))
-    assert ten.parameters == 760
-    assert ten.layers[0].activations == 10 * 32 * 32
-    for maps in (32, 64, 128, 512):
-        assert count(parse(f"3-1-1Conv{maps}", (7, 9, 9)), (7, 9, 9)).parameters == 9 * 7 * maps + maps
+def test_scaled_tanh_maps_the_targets_to_themselves() -> None:
+    """Appendix A: f(±1) = ±1, and the second derivative is extreme there."""
+    x = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(ScaledTanh()(x), x, atol=1e-4, rtol=0)
+    grid = torch.linspace(0, 3, 3001, dtype=torch.float64)
+    bend = ScaledTanh()(grid).diff().diff()
+    assert abs(grid[bend.argmin() + 1].item() - 1) < 0.02
 
 
-def test_a_fully_connected_layer_is_a_convolution_over_the_whole_map() -> None:
-    """16x16x256 into 4096: 256 · 2^20 weights, either way."""
-    with torch.device("meta"):
-        connected = count(parse("FC4096 (NoBias)", (256, 16, 16)), (256, 16, 16))
-        convolution = count(parse("16-1Conv4096 (NoBias)", (256, 16, 16)), (256, 16, 16))
-    assert connected.parameters == convolution.parameters == 268_435_456 == 256 * 2**20
-    assert connected.macs == convolution.macs == 268_435_456
+def test_maxout_is_the_larger_of_two_linear_functions() -> None:
+    x, both = torch.randn(5, 3), nn.Linear(3, 8)
+    first, second = x @ both.weight[0::2].T + both.bias[0::2], x @ both.weight[1::2].T + both.bias[1::2]
+    torch.testing.assert_close(Maxout()(both(x)), torch.maximum(first, second))
 
 
-@pytest.mark.parametrize(("layers", "field"), [(2, 5), (3, 7)])
-def test_stacked_small_windows(layers: int, field: int) -> None:
-    model = parse(f"[3-1-1Conv4 (NoBias)]x{layers}", (4, 9, 9))
-    assert receptive_field(model, (4, 9, 9))[f"conv{layers}"].size == (field, field)
-    one = parse(f"{field}-1Conv4 (NoBias)", (4, 9, 9))
-    assert count(model, (4, 9, 9)).parameters == layers * 9 * 16  # 27 C² for three
-    assert count(one, (4, 9, 9)).parameters == field**2 * 16  # 49 C² for one of 7x7
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (2, 3)])
+def test_subsampling_is_a_scaled_mean(size: tuple[int, int]) -> None:
+    layer = Subsampling(3)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 3, *size)
+    expected = 4 * F.avg_pool2d(x, 2) * layer.weight[:, None, None] + layer.bias[:, None, None]
+    torch.testing.assert_close(layer(x), expected)
 
 
-def test_striding_makes_fields_grow_exponentially() -> None:
-    model = parse("[3-2-1Conv2]x5", (1, 128, 128))
-    assert [f.size[0] for f in receptive_field(model, (1, 128, 128)).values()] == [3, 7, 15, 31, 63]
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(2, 2, 1), (3, 2, 1), (2, 1, 2), (3, 1, 3), (2, 3, 2)])
+def test_subsampling_looks_through_its_window(kernel: int, stride: int, dilation: int) -> None:
+    layer = Subsampling(2, kernel, stride, dilation)
+    x = torch.randn(1, 2, 11, 10)
+    ones = torch.ones(2, 1, kernel, kernel) / kernel**2
+    expected = F.conv2d(x, ones, stride=stride, dilation=dilation, groups=2)
+    torch.testing.assert_close(layer(x), expected)
 
 
-def test_dilation_makes_fields_grow_exponentially_at_the_same_cost() -> None:
-    model = parse("3-1-1-1Conv1 → 3-1-2-2Conv1 → 3-1-4-4Conv1", (1, 20, 20))
-    assert [f.size for f in receptive_field(model, (1, 20, 20)).values()] == [(3, 3), (7, 7), (15, 15)]
-    assert {row.parameters for row in count(model, (1, 20, 20)).layers} == {10}
+def test_table_convolution_is_the_sum_over_listed_pairs() -> None:
+    layer, x = TableConv2d(3, TABLE, 2), torch.randn(2, 3, 6, 5)
+    kernels = iter(layer.weight)
+    maps = []
+    for row, bias in zip(TABLE, layer.bias, strict=True):
+        pairs = [F.conv2d(x[:, i : i + 1], next(kernels)[None, None]) for i in row]
+        maps.append(torch.stack(pairs).sum(0) + bias)
+    torch.testing.assert_close(layer(x), torch.cat(maps, 1))
+
+
+@pytest.mark.parametrize("table", [((0, 3),), ((0, 0),), ((),), ((-1,),)])
+def test_table_with_an_impossible_row_is_refused(table: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ValueError, match=r"table row .*each of 0\.\.2 at most once"):
+        TableConv2d(3, table, 2)
+
+
+def test_pad_shortcut_samples_and_appends_zeros() -> None:
+    x = torch.randn(2, 3, 5, 6)
+    y = PadShortcut(3, 7, 2)(x)
+    assert y.shape == (2, 7, 3, 3)
+    assert torch.equal(y[:, :3], x[:, :, ::2, ::2])
+    assert not y[:, 3:].any()
+    with pytest.raises(ValueError, match="4 in, 2 out"):
+        PadShortcut(4, 2, 1)
+
+
+def test_blocks_are_the_papers_sums() -> None:
+    """y = F(x) + x, then ReLU (equation 1); with other sizes y = F(x) + W_s x (equation 2)."""
+    x = torch.randn(2, 4, 6, 6)
+    same, wider = BasicBlock(4, 4).eval(), BasicBlock(4, 8, 2).eval()
+    for block, shortcut in ((same, x), (wider, wider.shortcut(x))):
+        residual = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
+        torch.testing.assert_close(block(x), F.relu(residual + shortcut))
+
+
+@pytest.mark.parametrize("layer", [Subsampling(3), TableConv2d(3, TABLE, 2), PadShortcut(3, 4, 2), ScaledTanh()])
+def test_one_image_gives_what_a_batch_gives(layer: nn.Module) -> None:
+    x = torch.randn(4, 3, 8, 8)
+    alone = torch.cat([layer(image[None]) for image in x])
+    torch.testing.assert_close(layer(x), alone, atol=1e-6, rtol=1e-5)

@@ -43,7 +43,7 @@ def alexnet(
     """AlexNet, [N, 3, 227, 227] → scores [N, num_classes].
 
     towers: 2 as published, where conv2, conv4 and conv5 see only the maps of their own half (60,965,224 parameters),
-    or 1 without the groups (62,378,344). Another `input` size changes fc6. Raises FovealError for another number of towers.
+    or 1 without the groups (62,378,344). Another `input` size changes fc6. Raises FovealError for other towers.
     """
     if towers not in (1, 2):
         raise unknown("number of towers of alexnet", str(towers), ("1", "2"))
