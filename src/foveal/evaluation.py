@@ -308,7 +308,7 @@ def _remarks(e: Evaluation) -> str:
         lines.append(f"no images of {_listed(e.absent)}")
     if e.skipped:
         file, reason = e.skipped[0]
-        lines.append(f"{len(e.skipped)} unreadable images were skipped, the first one: {file}: {reason}")
+        lines.append(f"unreadable and skipped: {len(e.skipped)}, the first one being {file}: {reason}")
     return "\n".join(lines)
 
 

@@ -85,7 +85,7 @@ def test_unreadable_pictures_are_listed(run: Run, photos: Photos, tmp_path: Path
     found = evaluate(run, others)
     assert found.images == 24
     assert [Path(file).name for file, _ in found.skipped] == ["broken.png"]
-    assert "1 unreadable images were skipped" in found.text()
+    assert "unreadable and skipped: 1, " in found.text()
     strict = Run(run.path)
     strict.recipe = run.recipe.with_settings(strict=True)
     with pytest.raises(FovealError, match=r"broken\.png"):

@@ -21,7 +21,7 @@ def datacard(run: Run, train: ImageSet | None, album: Album | None) -> Html:
         first = data["skipped"][0]
         said.append(
             paragraph(
-                f"{len(data['skipped'])} unreadable images were left out, such as {first[0]}: {first[1]}.", "note"
+                f"Unreadable images that were left out: {len(data['skipped'])}, such as {first[0]}: {first[1]}.", "note"
             )
         )
     if train is not None and album is not None:

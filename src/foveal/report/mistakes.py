@@ -38,7 +38,7 @@ def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
         content.append(paragraph("There are none: every image was recognised."))
     if e.skipped:
         rows = ([escape(file), escape(reason)] for file, reason in e.skipped)
-        content.append(folded(f"{len(e.skipped)} unreadable images", table(("file", "reason"), rows)))
+        content.append(folded(f"Unreadable images: {len(e.skipped)}", table(("file", "reason"), rows)))
     return section("mistakes", "Mistakes", *content)
 
 

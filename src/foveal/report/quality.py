@@ -37,7 +37,7 @@ def remarks(e: Evaluation) -> Html:
     if e.absent:
         notes.append(f"There was no image of: {', '.join(e.absent)}.")
     if e.skipped:
-        notes.append(f"{len(e.skipped)} unreadable images were left out; they are listed at the end of Mistakes.")
+        notes.append(f"Unreadable images that were left out: {len(e.skipped)}; they are listed at the end of Mistakes.")
     return join(paragraph(note, "note") for note in notes)
 
 
