@@ -11,7 +11,7 @@ from foveal.cli import apply, data, inspect, learn
 app = typer.Typer(
     name="foveal",
     help="Visual recognition with convolutional networks, on your images.\n\n"
-    "  foveal train resnet18 data=./photos\n\n  foveal show vgg16",
+    "\b\n  foveal train resnet18 data=./photos\n  foveal show vgg16",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -31,9 +31,9 @@ def evaluate(
 ) -> None:
     """Measure a run on its test split or on other data.
 
-    foveal evaluate runs/lenet5_digits-1
-
-    foveal evaluate runs/lenet5_digits-1 data=digits --split train --json
+    \b
+      foveal evaluate runs/lenet5_digits-1
+      foveal evaluate runs/lenet5_digits-1 data=digits --split train --json
     """
     from foveal.errors import unknown
     from foveal.evaluation import evaluate as evaluate_run
@@ -57,9 +57,9 @@ def predict(
 ) -> None:
     """Say what is on pictures.
 
-    foveal predict runs/resnet18-1 photo.jpg
-
-    foveal predict runs/resnet18-1 holidays/ --top 1 --json
+    \b
+      foveal predict runs/resnet18-1 photo.jpg
+      foveal predict runs/resnet18-1 holidays/ --top 1 --json
     """
     from foveal.prediction import predict as predict_files
 
@@ -79,9 +79,9 @@ def explain(
 ) -> None:
     """Draw what a network sees.
 
-    foveal explain filters runs/lenet5_digits-1
-
-    foveal explain filters runs/lenet5_digits-1 --out filters.png
+    \b
+      foveal explain filters runs/lenet5_digits-1
+      foveal explain filters runs/lenet5_digits-1 --out filters.png
     """
     import torch
 
@@ -104,9 +104,9 @@ def explain(
 def report(run: RunFolder) -> None:
     """Write the HTML report of a run again.
 
-    foveal report runs/lenet5_digits-1
-
-    foveal report runs/resnet18-1
+    \b
+      foveal report runs/lenet5_digits-1
+      foveal report runs/resnet18-1
     """
     from foveal.report import write_report
     from foveal.training.run import Run

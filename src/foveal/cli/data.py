@@ -26,9 +26,9 @@ def data(
 ) -> None:
     """Say what is in a data set and what is wrong; or convert it.
 
-    foveal data digits --sheet digits.png
-
-    foveal data convert digits ./digits-folder --format folder
+    \b
+      foveal data digits --sheet digits.png
+      foveal data convert digits ./digits-folder --format folder
     """
     if path == "convert":
         _convert(places or [], format_)

@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
 def models(json_: Json = False) -> None:
     """List the networks and their facts.
 
-    foveal models
-
-    foveal models --json
+    \b
+      foveal models
+      foveal models --json
     """
     from foveal import catalog
 
@@ -66,9 +66,9 @@ def show(
 ) -> None:
     """Print a network layer by layer.
 
-    foveal show vgg16
-
-    foveal show resnet34 shortcut=A --input 3x160x160
+    \b
+      foveal show vgg16
+      foveal show resnet34 shortcut=A --input 3x160x160
     """
     from foveal.graph.table import show as show_network
 
@@ -97,9 +97,9 @@ def build(
 ) -> None:
     """Read a network in the lectures' notation; print its steps.
 
-    foveal build "11-4Conv96 (ReLU) → Norm → 3-2MaxPool → FC10" --input 3x227x227
-
-    foveal build "[3-1-1Conv64 (ReLU)]x2 -> 2-2MaxPool -> FC10" --input 3x32x32
+    \b
+      foveal build "11-4Conv96 (ReLU) → Norm → 3-2MaxPool → FC10" --input 3x227x227
+      foveal build "[3-1-1Conv64 (ReLU)]x2 -> 2-2MaxPool -> FC10" --input 3x32x32
     """
     from foveal.graph.table import show as show_network
     from foveal.notation import parse, to_text
@@ -121,9 +121,9 @@ def check(
 ) -> None:
     """Check a network against the rules that the passes rely on.
 
-    foveal check resnet18
-
-    foveal check torchvision.models:googlenet --input 3x224x224
+    \b
+      foveal check resnet18
+      foveal check torchvision.models:googlenet --input 3x224x224
     """
     from foveal.contracts import check as check_network
 

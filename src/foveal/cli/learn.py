@@ -25,9 +25,9 @@ def recipes(
 ) -> None:
     """List the recipes, or print one with its settings.
 
-    foveal recipes
-
-    foveal recipes resnet20_cifar10
+    \b
+      foveal recipes
+      foveal recipes resnet20_cifar10
     """
     from foveal import catalog
 
@@ -66,8 +66,8 @@ def train(
 ) -> None:
     """Train, measure and report; or resume a run.
 
+    \b
       foveal train lenet5_digits
-
       foveal train resnet18 data=./photos lr=0.02
 
     `foveal recipes NAME` lists the settings. Ctrl-C saves; `foveal train RUN` goes on exactly where it was.
