@@ -355,3 +355,22 @@ def test_resnets_of_the_catalogue_take_torchvisions_weights(name: str) -> None:
             paper = create(name, version="1")
         with pytest.raises(FovealError, match="strides at the 1x1"):
             match(paper, Checkpoint("file", theirs.state_dict()))
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16", "vgg19"])
+def test_vggs_of_the_catalogue_take_torchvisions_weights(name: str) -> None:
+    with torch.device("meta"):
+        theirs, model = torchvision_models.get_model(name), create(name)
+    found = match(model, Checkpoint("file", theirs.state_dict(), ordered=False))
+    assert found.rule == "torchvision's VGG names" and found.complete
+    assert len(found.pairs) == len(theirs.state_dict())
+
+
+def test_networks_of_the_catalogue_that_torchvision_has_differently() -> None:
+    with torch.device("meta"):
+        vgg, alexnet = torchvision_models.vgg11(), torchvision_models.alexnet()
+        with_norm, towers = create("vgg11_lrn"), create("alexnet")
+    with pytest.raises(FovealError, match="would compute something else"):
+        match(with_norm, Checkpoint("file", vgg.state_dict()))
+    with pytest.raises(FovealError, match="One weird trick"):
+        match(towers, Checkpoint("file", alexnet.state_dict()))
