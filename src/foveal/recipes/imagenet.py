@@ -17,6 +17,7 @@ from foveal.training.recipe import Recipe
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (1 / 255,)
+_PAPER_STRIDES = {name: {"version": "1"} for name in ("resnet50", "resnet101", "resnet152")}  # on the first 1x1
 
 
 def alexnet_imagenet(*, quick: bool = False) -> Recipe:
@@ -191,7 +192,7 @@ def _resnet(model: str, quick: bool) -> Recipe:
         input=(3, 224, 224),
         augment=("scale_jitter(256, 480)", "random_crop(224)", "flip", "pca_colour(0.1)"),
         test=("resize(256)",),
-        options={"version": "1"},
+        options=_PAPER_STRIDES.get(model, {}),
         length=120,  # "up to 60 x 10^4 iterations" of 256 images
         batch_size=256,
         lr=0.1,

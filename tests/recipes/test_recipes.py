@@ -1,0 +1,116 @@
+"""Every recipe names things that exist and fit one another, and says how it is run."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+
+from foveal import catalog
+from foveal.data.transforms import parse_transforms
+from foveal.errors import FovealError
+from foveal.graph.shapes import shapes
+from foveal.models import create
+from foveal.recipes import resolve
+
+RECIPES = catalog.names("recipe")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_network_takes_the_recipes_input(name: str) -> None:
+    recipe = resolve(name)
+    with torch.device("meta"):
+        model = create(recipe.model, **recipe.options)
+    if recipe.model == "resnet1202":
+        return
+    assert shapes(model, recipe.input)[-1].output == (catalog.facts(recipe.model).num_classes,)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_transforms_are_known(name: str) -> None:
+    recipe = resolve(name)
+    for steps in (recipe.prepare, recipe.augment, recipe.test):
+        assert len(parse_transforms(steps)) == len(steps)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_quick_is_the_same_run_but_short(name: str) -> None:
+    long, short = resolve(name), resolve(name, quick=True)
+    assert short.length < long.length
+    kept = set(type(long).model_fields) - {
+        "length",
+        "batch_size",
+        "milestones",
+        "evaluate_every",
+        "warmup",
+        "warmup_lr",
+    }
+    assert all(getattr(long, key) == getattr(short, key) for key in kept)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_docstring_holds_the_command(name: str) -> None:
+    text = inspect.getdoc(catalog.get("recipe", name)) or ""
+    command = "foveal train resnet18" if name == "house" else f"foveal train {name}"
+    assert f"Command: {command}" in text
+
+
+def test_the_paper_of_the_cifar_networks() -> None:
+    """Section 4.2 of He et al. 2016."""
+    recipe = resolve("resnet56_cifar10")
+    assert (recipe.unit, recipe.length, recipe.milestones, recipe.gamma) == (
+        "iterations",
+        64_000,
+        (32_000, 48_000),
+        0.1,
+    )
+    assert (recipe.batch_size, recipe.lr, recipe.momentum, recipe.weight_decay) == (128, 0.1, 0.9, 1e-4)
+    assert recipe.augment == ("pad_crop(4)", "flip")
+    assert resolve("resnet110_cifar10").warmup_lr == 0.01
+
+
+def test_alexnets_paper() -> None:
+    """Section 5 of Krizhevsky et al. 2012."""
+    recipe = resolve("alexnet_imagenet")
+    assert (recipe.batch_size, recipe.lr, recipe.momentum, recipe.weight_decay) == (128, 0.01, 0.9, 0.0005)
+    assert recipe.length == 90
+
+
+def test_vggs_and_resnets_papers() -> None:
+    vgg, resnet = resolve("vgg16_imagenet"), resolve("resnet50_imagenet")
+    assert (vgg.batch_size, vgg.lr, vgg.momentum, vgg.weight_decay, vgg.length) == (256, 0.01, 0.9, 0.0005, 74)
+    assert (resnet.batch_size, resnet.lr, resnet.momentum, resnet.weight_decay) == (256, 0.1, 0.9, 0.0001)
+    assert "scale_jitter(256, 512)" in vgg.augment
+    assert "scale_jitter(256, 480)" in resnet.augment
+    assert resnet.options == {"version": "1"}
+
+
+def test_a_network_stands_for_the_house_recipe() -> None:
+    recipe = resolve("vgg11", data="./photos", lr="0.02")
+    assert (recipe.model, recipe.data, recipe.lr, recipe.input) == ("vgg11", "./photos", 0.02, (3, 224, 224))
+    assert resolve("lenet5").input == (1, 32, 32)
+
+
+def test_a_function_of_ones_own_is_a_recipe_or_a_network() -> None:
+    assert resolve("foveal.recipes.lenet5:lenet5_mnist").name == "lenet5_mnist"
+    assert resolve("torchvision.models:resnet18", data="x").model == "torchvision.models:resnet18"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lenet5_mnits", {}, "did you mean lenet5_mnist"),
+        ("resnet19", {}, "did you mean resnet1"),
+        ("lenet5_mnist", {"learning_rat": 1}, "unknown setting 'learning_rat'"),
+        ("lenet5_mnist", {"batchsize": 1}, "did you mean batch_size"),
+        ("lenet5_mnist", {"lr": "fast"}, "setting lr='fast'"),
+        ("lenet5_mnist", {"schedule": "cosin"}, "schedule"),
+        ("lenet5_mnist", {"mean": (0.1, 0.2)}, "2 values for 1 channels"),
+        ("lenet5_mnist", {"batch_size": 100, "accumulate": 3}, "accumulate=3"),
+        ("no.such.module:net", {"data": "x"}, "cannot import"),
+    ],
+)
+def test_mistakes_are_named(name: str, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(FovealError, match=message):
+        resolve(name, **settings)
