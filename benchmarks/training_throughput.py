@@ -1,0 +1,176 @@
+"""Training throughput of foveal against a plain PyTorch loop, alternating in one run; prints Markdown.
+
+    python benchmarks/training_throughput.py --data DIR          (DIR holds mnist/ and cifar10/)
+
+A is foveal as `foveal train` runs it: the recipe's network, loader, augmentation, precision and optimiser. B is the
+loop of torchvision's reference script for the same network: Dataset of PIL images, torchvision.transforms (v1) for the
+same augmentation, DataLoader with 2 workers, eager float32 in NCHW, torch's default SGD, loss read at each update.
+Neither evaluates nor saves. A round of each trains for the same number of images; the ratio is of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms as v1
+
+from foveal.data.dataset import ArraySet
+from foveal.data.open import open_data
+from foveal.recipes import resolve
+from foveal.training.console import Console
+from foveal.training.distributed import Group
+from foveal.training.inputs import Inputs
+from foveal.training.job import Job, build
+from foveal.training.recipe import Recipe
+
+Round = Callable[[], float]  # images per second of one round
+CASES = {"lenet5_mnist": "mnist", "resnet20_cifar10": "cifar10"}
+WORKERS = 2
+
+
+class Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """The images as PIL, through v1 transforms one at a time, as torchvision's own datasets do."""
+
+    def __init__(self, images: ArraySet, transform: Callable[[object], torch.Tensor]) -> None:
+        self.arrays = images.images.permute(0, 2, 3, 1).squeeze(-1).numpy()
+        self.labels = images.labels.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.arrays[i])), self.labels[i]
+
+
+def reference_transforms(recipe: Recipe) -> Callable[[object], torch.Tensor]:
+    """The recipe's preparation and augmentation in torchvision's v1 transforms."""
+    if recipe.name == "lenet5_mnist":
+        steps: list[Callable[[object], object]] = [v1.Pad(2)]
+        if recipe.augment:
+            steps.append(v1.RandomAffine(5, translate=(0.05, 0.05), scale=(0.95, 1.05), shear=3))
+    else:
+        steps = [v1.RandomCrop(32, padding=4), v1.RandomHorizontalFlip()]
+    composed: Callable[[object], torch.Tensor] = v1.Compose(
+        [*steps, v1.ToTensor(), v1.Normalize(recipe.mean, recipe.std)]
+    )
+    return composed
+
+
+def ours(recipe: Recipe, images: ArraySet, folder: Path, updates: int) -> Round:
+    """Rounds of foveal's own loop, one after another in one run."""
+    job = Job(
+        recipe.with_settings(length=10**6, unit="iterations"), folder, Inputs(images, None, None), Group(), quiet()
+    )
+    job.place()
+    steps = job.steps()
+    return lambda: timed(steps, updates, recipe.batch_size)
+
+
+def quiet() -> Console:
+    """No output while timing."""
+    return Console(silent=True)
+
+
+def reference(recipe: Recipe, images: ArraySet, updates: int) -> Round:
+    """Rounds of the plain loop."""
+    steps = plain_loop(recipe, images)
+    return lambda: timed(steps, updates, recipe.batch_size)
+
+
+def plain_loop(recipe: Recipe, images: ArraySet) -> Iterator[float]:
+    """What people write: yields the loss after each update."""
+    model = build(recipe, images.classes)
+    losses = getattr(model, "losses", None)
+    loader = DataLoader(
+        Pictures(images, reference_transforms(recipe)),
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=WORKERS,
+        persistent_workers=True,
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    model.train()
+    while True:
+        for pictures, labels in loader:
+            loss = sum(losses(pictures, labels).values()) if losses else criterion(model(pictures), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
+def timed(steps: Iterator[object], updates: int, batch_size: int) -> float:
+    """Images per second over the next updates."""
+    begun = time.perf_counter()
+    for _ in itertools.islice(steps, updates):
+        pass
+    return updates * batch_size / (time.perf_counter() - begun)
+
+
+def compare(name: str, data: Path, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Images per second of A and of B, round by round."""
+    recipe = resolve(name, data=str(data / CASES[name]))
+    images = open_data(recipe.data, "train")
+    if not isinstance(images, ArraySet):
+        raise TypeError(f"{recipe.data} is not a set in memory")
+    with TemporaryDirectory() as folder:
+        a, b = ours(recipe, images, Path(folder), 10), reference(recipe, images, 10)
+        a(), b()
+        updates = max(10, round(b() * seconds / recipe.batch_size))  # a round of B takes about `seconds`
+        a, b = ours(recipe, images, Path(folder), updates), reference(recipe, images, updates)
+        a(), b()  # warm up
+        pairs = [(a(), b()) for _ in range(rounds)]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def processor() -> str:
+    """The CPU's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds mnist/ and cifar10/")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round of the plain loop")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", choices=list(CASES), help="one of the cases")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(
+        f"{date.today()} · {processor()}, {os.cpu_count()} cores, {given.threads} threads · torch {torch.__version__}"
+    )
+    print(f"· Python {platform.python_version()} · {given.rounds} alternating rounds, medians (lowest–highest)\n")
+    print("| training | foveal, images/s | plain PyTorch, images/s | ratio |")
+    print("|---|---|---|---|")
+    for name in [given.only] if given.only else CASES:
+        a, b = compare(name, given.data, given.rounds, given.seconds)
+        ratio = statistics.median(a) / statistics.median(b)
+        cells = " | ".join(f"{statistics.median(x):,.0f} ({min(x):,.0f}–{max(x):,.0f})" for x in (a, b))
+        print(f"| {name} | {cells} | {ratio:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
