@@ -15,6 +15,7 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.locally_connected import LocallyConnected2d
 from foveal.layers.rbf import RBF
 from foveal.layers.shortcut import PadShortcut
 from foveal.layers.subsampling import Subsampling
@@ -230,13 +231,17 @@ def _table_macs(conv: TableConv2d, input: Size, output: Size) -> int:
     return math.prod(output[1:]) * conv.weight.numel()
 
 
+def _unshared_macs(layer: LocallyConnected2d, input: Size, output: Size) -> int:
+    return layer.weight.numel()
+
+
 def _distance_macs(rbf: RBF, input: Size, output: Size) -> int:
     return rbf.centres.numel()
 
 
-def _valid(layer: Subsampling | TableConv2d) -> Window:
+def _valid(layer: Subsampling | TableConv2d | LocallyConnected2d) -> Window:
     """Square and unpadded, in two dimensions."""
-    stride, dilation = (layer.stride, layer.dilation) if isinstance(layer, Subsampling) else (1, 1)
+    stride, dilation = getattr(layer, "stride", 1), getattr(layer, "dilation", 1)
     return Window((layer.kernel_size,) * 2, (stride,) * 2, (0, 0), (dilation,) * 2)
 
 
@@ -275,5 +280,6 @@ register(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, 
 register(Step, ScaledTanh, Maxout, SynchronisedBatchNorm, SynchronisedDropout)(_pointwise)
 register(Subsampling)(_valid)
 register(TableConv2d, macs=_table_macs)(_valid)
+register(LocallyConnected2d, macs=_unshared_macs)(_valid)
 register(PadShortcut)(_every)
 register(RBF, macs=_distance_macs)(_whole)
