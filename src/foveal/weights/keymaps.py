@@ -1,11 +1,13 @@
-"""The names that torchvision gives the layers of AlexNet, VGG and ResNet, computed from the network at hand.
+"""The names that torchvision gives the layers of the networks of the catalogue.
 
 torchvision numbers the layers of its chains (`features.10`, `classifier.3`) and calls the blocks of a ResNet
 `layer2.0.conv1`. Both follow from the order of the layers and from where the branches meet, whatever ours are called.
+For DenseNet and GoogLeNet, whose branches have names in both, one name is rewritten into the other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +20,35 @@ _ONE_WEIRD_TRICK = (
     "torchvision's alexnet is the network of «One weird trick for parallelizing convolutional neural networks» (2014): "
     "one tower of 64, 192, 384, 256 and 256 filters without normalisation, not the network of 2012"
 )
+_OTHER_INCEPTION = (
+    "torchvision's googlenet has batch normalisation, 3x3 in place of 5x5 and auxiliary heads: "
+    "googlenet(batch_norm=True, aux=True)"
+)
+# Ours → theirs, the first pattern that fits the beginning of a name.
+_RENAMED: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "torchvision's DenseNet names": (
+        {
+            r"conv1": "features.conv0", r"bn1": "features.norm0", r"bn_last": "features.norm5", r"fc": "classifier",
+            r"dense(\d+)_(\d+)\.bn": r"features.denseblock\1.denselayer\2.norm",
+            r"dense(\d+)_(\d+)\.conv": r"features.denseblock\1.denselayer\2.conv",
+            r"transition(\d+)\.bn": r"features.transition\1.norm", r"transition(\d+)\.": r"features.transition\1.",
+        },
+        "",
+    ),
+    "torchvision's GoogLeNet names": (
+        {
+            r"(conv|bn)1": r"conv1.\1", r"(conv|bn)2_reduce": r"conv2.\1", r"(conv|bn)2": r"conv3.\1",
+            r"(inception\w+)\.branch1x1\.": r"\1.branch1.",
+            r"(inception\w+)\.branch3x3\.(conv|bn)_reduce": r"\1.branch2.0.\2",
+            r"(inception\w+)\.branch3x3\.": r"\1.branch2.1.",
+            r"(inception\w+)\.branch5x5\.(conv|bn)_reduce": r"\1.branch3.0.\2",
+            r"(inception\w+)\.branch5x5\.": r"\1.branch3.1.",
+            r"(inception\w+)\.pool_branch\.": r"\1.branch4.1.",
+            r"(aux[12])\.(conv|bn)": r"\1.conv.\2",
+        },
+        _OTHER_INCEPTION,
+    ),
+}  # fmt: skip
 _CONVOLUTIONS = (nn.Conv2d, nn.BatchNorm2d)
 _COUNTED = (*_CONVOLUTIONS, nn.ReLU, nn.MaxPool2d)  # the layers that take a number in torchvision's `features`
 
@@ -47,10 +78,24 @@ def known(model: nn.Module) -> Iterator[Known]:
     if any(node.meta.get("kind") == "add" for node in nodes):
         yield from _resnet(nodes, modules)
         return
+    if any(node.meta.get("kind") == "cat" for node in nodes):
+        for rule, (pairs, mismatch) in _RENAMED.items():
+            yield _renamed(rule, pairs, mismatch, model)
+        return
     leaves = [(str(node.target), modules[str(node.target)]) for node in nodes if node.op == "call_module"]
     if sum(isinstance(leaf, nn.Linear) for _, leaf in leaves) == 3 and isinstance(leaves[0][1], nn.Conv2d):
         yield _chain("torchvision's VGG names", leaves, (0, 3, 6))
         yield _chain("torchvision's AlexNet names", leaves, (1, 4, 6), _ONE_WEIRD_TRICK)
+
+
+def _renamed(rule: str, pairs: Mapping[str, str], mismatch: str, model: nn.Module) -> Known:
+    """Rewrites the names of this network; DenseNet's published files have the older `norm.1` for `norm1` as well."""
+    names: dict[str, str] = {}
+    for ours in model.state_dict():
+        pattern = next((pattern for pattern in pairs if re.match(pattern, ours)), "")
+        theirs = re.sub(f"^{pattern}", pairs[pattern], ours) if pattern else ours
+        names[theirs] = names[re.sub(r"(denselayer\d+\.\w+)(\d\.)", r"\1.\2", theirs)] = ours
+    return Known(rule, names, mismatch=mismatch)
 
 
 def _chain(rule: str, leaves: list[tuple[str, nn.Module]], classifier: tuple[int, ...], mismatch: str = "") -> Known:
