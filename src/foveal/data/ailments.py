@@ -51,6 +51,7 @@ def examine(
         *(Finding("refused", "error", f"training would refuse it: {e.what}", (), e.mend) for e in refused),
         *_unreadable(root, seen),
         *_class_sets(present),
+        *_empty_classes(sets, present),
         *_alike_names(present),
         *_class_sizes(present),
         *_small_images(root, seen),
@@ -85,6 +86,13 @@ def _class_sets(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
         if extra := tuple(sorted(set(counts) - set(train))):
             what = f"{_many(len(extra), 'class')} of {split} without an image in train"
             yield Finding("missing_class", "error", what, extra, "add training images, or rename the class")
+
+
+def _empty_classes(sets: Mapping[str, ImageSet], present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
+    known = {name for images in sets.values() for name in images.classes}
+    if empty := tuple(sorted(known.difference(*present.values()))):
+        what = f"{_many(len(empty), 'class')} without any image"
+        yield Finding("empty_class", "error", what, empty, "add images, or take the class out")
 
 
 def _alike_names(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
@@ -262,7 +270,7 @@ def _plain(name: str) -> str:
     """A class name without case, spaces, hyphens and plural."""
     word = re.sub(r"[\s_.\-]+", "", name.casefold())
     for ending, single in (("ies", "y"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("s", "")):
-        if len(word) > len(ending) + 2 and word.endswith(ending) and not word.endswith(("ss", "us", "is")):
+        if len(word) > len(ending) + 1 and word.endswith(ending) and not word.endswith(("ss", "us", "is")):
             return word.removesuffix(ending) + single
     return word
 

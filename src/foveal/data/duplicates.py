@@ -1,11 +1,12 @@
 """Pictures that occur twice: exactly, whatever the file format, or nearly, recompressed, resized or retouched.
 
 Every image becomes three prints: a digest of its decoded pixels, a hash of 64 bits, and 256 numbers for its detail, in
-all about 1 kB. Equal digests are exact duplicates. Near ones are searched in two steps. The hash holds the signs of the
-64 lowest frequencies of the picture at 32 × 32 (a perceptual hash by the discrete cosine transform, after C. Zauner,
-2010), and *all* pairs that differ in at most 8 bits are found without comparing all with all: of four bands of 16 bits
-one must differ in 2 bits at most, so only the 137 neighbouring buckets of each band are looked into (multi-index
-hashing, M. Norouzi, A. Punjani, D. Fleet, CVPR 2012, section 3). Then each pair's details are correlated.
+all about 1 kB. Equal digests are exact duplicates. Near ones are searched in two steps. The hash says which of the
+64 lowest frequencies of the picture at 32 × 32 are clearly positive (a perceptual hash by the discrete cosine
+transform, after C. Zauner, 2010; not the bare signs, for those of weak frequencies, of a sky, are noise), and *all*
+pairs that differ in at most 8 bits are found without comparing all with all: of four bands of 16 bits one must differ
+in 2 bits at most, so only the 137 neighbouring buckets of each band are looked into (multi-index hashing, M. Norouzi,
+A. Punjani, D. Fleet, CVPR 2012, section 3). Then each pair's details are correlated.
 
 What correlation makes a duplicate depends on the set: two strangers' handwritten ones agree better than two copies of a
 photograph that were cropped by different hands. But copies and coincidences grow differently. Within distance d of each
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-RADIUS = 8
+_RADIUS, _RADIUS_FEW, _FEW = 8, 11, 10_000  # coincidences and time grow with the square of the number of images
 _SIDE = 32
 _KEPT = 16  # frequencies per direction that the detail holds
 _BANDS = 4
@@ -34,6 +35,7 @@ _BAND_BITS = 16
 _CHUNK = 1 << 21  # pairs looked at together: 16 MB a column
 _WIDEST = 0.2  # distance (1 - correlation) beyond which two pictures are never called duplicates
 _GRID = (*(0.0025 * 2 ** (step / 2) for step in range(13)), _WIDEST)
+_WEAK = 0.02  # share of the detail's length below which a frequency's sign is a matter of noise
 _BLANK = 2.0  # grey levels of standard deviation below which a picture has nothing to compare
 _GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 
@@ -98,10 +100,10 @@ def prints(digests: Sequence[bytes], small: Tensor) -> Prints:
     spectrum = (cosines @ small @ cosines.T).flatten(1)  # [N, 256]
     row = torch.arange(_KEPT, dtype=torch.float32)
     radius = torch.hypot(row[:, None], row[None]).flatten()
-    lowest = torch.argsort(radius, stable=True)[1:65]  # without the mean
-    bits = np.packbits((spectrum[:, lowest] > 0).numpy(), axis=1)
     # Natural pictures have amplitudes of 1/frequency (D. J. Field, 1987): the weight makes all scales count alike.
     detail = spectrum * torch.where(radius < _KEPT, radius, 0)
+    lowest = detail[:, torch.argsort(radius, stable=True)[1:65]]  # without the mean
+    bits = np.packbits((lowest > _WEAK * lowest.norm(dim=1, keepdim=True)).numpy(), axis=1)
     blank = small.flatten(1).std(1) < _BLANK
     detail = detail / detail.norm(dim=1, keepdim=True).clamp_min(1e-12) * ~blank[:, None]
     return Prints(list(digests), bits.view(np.uint64).ravel(), detail.numpy(), blank.numpy())
@@ -115,12 +117,15 @@ def exact_groups(digests: Sequence[bytes]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_pairs(found: Prints, threshold: float | None = None, radius: int = RADIUS) -> NearPairs:
+def near_pairs(found: Prints, threshold: float | None = None, radius: int | None = None) -> NearPairs:
     """The near duplicates among images whose pixels are not equal; blank images have none.
 
     Of exact duplicates the first stands for all. `threshold` is the least similarity (correlation of details); None
-    lets the set decide, see `limit`.
+    lets the set decide, see `limit`. `radius` is the number of the hash's bits in which a pair may differ: 8, and 11
+    among 10,000 images or fewer, where coincidences are rare.
     """
+    if radius is None:
+        radius = _RADIUS_FEW if len(found.digests) <= _FEW else _RADIUS
     firsts_of: dict[bytes, int] = {}
     for at, value in enumerate(found.digests):
         firsts_of.setdefault(value, at)
@@ -165,7 +170,7 @@ def limit(similarity: Array) -> float | None:
     return best
 
 
-def pairs_within(hashes: Array, radius: int = RADIUS) -> Iterator[tuple[Array, Array]]:
+def pairs_within(hashes: Array, radius: int = _RADIUS) -> Iterator[tuple[Array, Array]]:
     """All pairs i < j of uint64 hashes [N] that differ in at most `radius` bits (0 to 11), each once, in chunks."""
     if not 0 <= radius < 3 * _BANDS:
         raise ValueError(f"a radius of {radius} bits: 0 to {3 * _BANDS - 1} are searched")

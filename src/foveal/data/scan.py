@@ -102,6 +102,9 @@ def open_all(path: str | os.PathLike[str], seed: int = 0) -> tuple[str, dict[str
             sets[split] = found.open(root, split, seed=seed)
         except FovealError as error:
             refused.setdefault(error.what, error)  # several splits often give the same reason
+        except OSError as error:
+            what = f"{error.filename or root}: {error.strerror or error}"
+            raise FovealError(what, "check the path and its rights") from error
     if refused and found in (folder, csv):
         sets = dict(_from_folders(root) if found is folder else _from_table(root))
     if not any(len(images) for images in sets.values()):
