@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from foveal.recipes import resolve
 from foveal.training.console import Console
 from foveal.training.recipe import Recipe
 from foveal.training.train import train
@@ -24,11 +23,25 @@ CASES = ("lenet5", "resnet20")
 
 def recipe(name: str) -> Recipe:
     """Ten updates on the embedded digits, in float32, with everything that the full recipes have."""
-    base = resolve("lenet5_digits")
-    common = {"unit": "iterations", "length": 10, "log_every": 1, "evaluate_every": 10, "seed": 1, "warmup": 0}
-    plain = {"precision": "float32", "device": "cpu", "schedule": "cosine", "lr": 0.001, "batch_size": 32}
-    model = {"model": name} if name == "lenet5" else {"model": name, "input": (3, 32, 32), "options": {}}
-    return base.with_settings(**common, **plain, **model)
+    return Recipe(
+        name=f"{name}_trace",
+        model=name,
+        data="digits",
+        input=(1, 32, 32) if name == "lenet5" else (3, 32, 32),
+        prepare=("resize_exact(32, 32)",),
+        augment=("affine(degrees=8, shift=0.07, scale=0.1, shear=5)",),
+        unit="iterations",
+        length=10,
+        evaluate_every=10,
+        log_every=1,
+        batch_size=32,
+        lr=0.001,
+        weight_decay=5e-4,
+        schedule="cosine",
+        seed=1,
+        device="cpu",
+        precision="float32",
+    )
 
 
 def trace(name: str, folder: Path) -> list[float]:
