@@ -50,9 +50,9 @@ def main(out: Path, kills: int, seed: int, workers: int, cache: bool) -> None:
             os._exit(0)
         os.close(theirs)
         if done < kills:
-            for _ in range(chance.randrange(14)):
+            for _ in range(chance.randrange(10)):
                 os.read(ours, 1)
-            time.sleep(chance.uniform(0.0, 0.1))
+            time.sleep(chance.uniform(0.0, 0.05))
             os.kill(child, signal.SIGKILL)
         else:
             while os.read(ours, 1000):

