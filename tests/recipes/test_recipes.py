@@ -104,7 +104,7 @@ def test_a_function_of_ones_own_is_a_recipe_or_a_network() -> None:
         ("resnet19", {}, "did you mean resnet1"),
         ("lenet5_mnist", {"learning_rat": 1}, "unknown setting 'learning_rat'"),
         ("lenet5_mnist", {"batchsize": 1}, "did you mean batch_size"),
-        ("lenet5_mnist", {"lr": "fast"}, "setting lr='fast'"),
+        ("lenet5_mnist", {"lr": "fast"}, "setting lr=fast is not a number above 0"),
         ("lenet5_mnist", {"schedule": "cosin"}, "schedule"),
         ("lenet5_mnist", {"mean": (0.1, 0.2)}, "2 values for 1 channels"),
         ("lenet5_mnist", {"batch_size": 100, "accumulate": 3}, "accumulate=3"),

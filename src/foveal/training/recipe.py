@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,16 +19,16 @@ class Recipe(BaseModel):
     Lengths (`length`, `warmup`, `milestones`, `evaluate_every`) are counted in `unit`, epochs or optimiser updates.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    name: str = Field(description="name of the recipe, also the stem of the run's folder")
+    name: str = Field(pattern=r"^[^/\\]+$", description="name of the recipe, also the stem of the run's folder")
 
     model: str = Field(description="network of the catalogue, or package.module:function")
     options: dict[str, Any] = Field({}, description="keyword options of the network's function")
     weights: str | None = Field(None, description="file or run to start from; 'imagenet' for published weights")
     partial: bool = Field(False, description="accept weights that fit the network only in part")
 
-    data: str = Field(description="path of the images, or 'digits'")
+    data: str = Field(min_length=1, description="path of the images, or 'digits'")
     input: tuple[int, int, int] = Field(description="channels, height, width that the network sees")
     mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
     std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
@@ -70,7 +71,7 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0, description="fixes initialisation, order, augmentation and dropout")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, mps")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the forward pass")
-    workers: int | Literal["auto"] = Field("auto", description="processes that decode images")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that decode images")
     cache: bool | Literal["auto"] = Field("auto", description="keep prepared images in memory")
     strict: bool = Field(False, description="refuse unreadable images instead of skipping them")
 
@@ -78,16 +79,29 @@ class Recipe(BaseModel):
     def _consistent(self) -> Self:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.input[0]):
-                raise ValueError(f"{name} has {len(getattr(self, name))} values for {self.input[0]} channels")
+                raise FovealError(
+                    f"{name} has {len(getattr(self, name))} values for {self.input[0]} channels",
+                    f"give {name} one value for all channels, or one each",
+                )
+        if min(self.std) <= 0:
+            raise FovealError(f"std={min(self.std):g} cannot divide", "give the spread of the pixels, above 0")
+        if "num_classes" in self.options:
+            raise FovealError("options.num_classes: the data decide how many classes there are", "leave it away")
+        if self.nesterov and not self.momentum:
+            raise FovealError("nesterov=true needs a momentum above 0", "set momentum=0.9, for example")
         if self.schedule == "step" and not self.milestones:
-            raise ValueError("schedule=step needs milestones")
+            raise FovealError("schedule=step needs milestones", "set them in units, as milestones=30,60")
         if self.warmup_shape == "constant" and self.warmup and not self.warmup_lr:
-            raise ValueError("warmup_shape=constant needs a warmup_lr above 0")
+            raise FovealError("warmup_shape=constant needs a warmup_lr above 0", "set warmup_lr=0.01, for example")
         if self.warmup >= self.length:
-            raise ValueError(f"warmup={self.warmup} leaves nothing of length={self.length}")
+            raise FovealError(
+                f"warmup={self.warmup} leaves nothing of length={self.length}",
+                "set a shorter warmup or a greater length",
+            )
         if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"batch_size={self.batch_size} cannot be cut into accumulate={self.accumulate} equal parts"
+            raise FovealError(
+                f"batch_size={self.batch_size} cannot be cut into accumulate={self.accumulate} equal parts",
+                "choose an accumulate that divides batch_size",
             )
         return self
 
@@ -100,25 +114,56 @@ class Recipe(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `model_dump_json` wrote."""
+        """The recipe that `model_dump_json` wrote. FovealError for any other text."""
         try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise _readable(error) from error
+            values = json.loads(text)
+        except ValueError as error:
+            raise FovealError(f"the recipe is no JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise FovealError(f"the recipe is a JSON {type(values).__name__}, not an object")
+        return _validated(values)
 
 
 def _validated(values: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(str(error.errors()[0]["loc"][0]), values) from error
 
 
-def _readable(error: ValidationError) -> FovealError:
-    """pydantic's findings as one line: key, value, what is expected."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "recipe"
-    what = first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict) else f"={first['input']!r}"
+def _readable(key: str, values: Mapping[str, Any]) -> FovealError:
+    """What is wrong with the setting `key`, in one line: its value, and what is expected."""
     field = Recipe.model_fields.get(key)
-    return FovealError(f"setting {key}{value}: {what}", f"{key}: {field.description}" if field else "")
+    if field is None:
+        return unknown("setting", key, Recipe.model_fields)
+    if key not in values:
+        return FovealError(f"setting {key} is missing", f"{key}: {field.description}")
+    value = values[key]
+    if get_origin(field.annotation) is Literal and isinstance(value, str):
+        return unknown(key, value, get_args(field.annotation))
+    shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    bounds = " and ".join(
+        text.format(getattr(bound, name)) for bound in field.metadata for name, text in _BOUNDS if hasattr(bound, name)
+    )
+    wanted = f"{_KINDS[key] if key in _KINDS else _kind(field.annotation)} {bounds}".rstrip()
+    return FovealError(f"setting {key}={shown} is not {wanted}", f"{key}: {field.description}")
+
+
+_BOUNDS = (("gt", "above {}"), ("ge", "of at least {}"), ("lt", "below {}"))
+_KINDS = {
+    "name": "a name without slashes",
+    "data": "a path",
+    "input": "three whole numbers, such as 3,224,224",
+    "workers": "a whole number of at least 0, or auto",
+    "cache": "true, false or auto",
+    "options": "options.NAME=VALUE",
+}
+
+
+def _kind(annotation: Any) -> str:
+    """What values of a type are called."""
+    if get_origin(annotation) is tuple:
+        return {int: "whole numbers", float: "numbers", str: "transforms"}[
+            get_args(annotation)[0]
+        ] + " with commas between"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(annotation, "a text")
