@@ -70,9 +70,11 @@ def _named(name: str) -> Callable[..., Any]:
                 f"cannot import '{module}' for the transform '{name}': {error}",
                 "is it installed, or does PYTHONPATH name its folder?",
             ) from error
-        if not callable(found):
+        if found is None:
             raise unknown(f"transform in {module}", attribute, vars(importlib.import_module(module)))
-        return found  # type: ignore[no-any-return]
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):  # a recipe from elsewhere must not call it
+            raise FovealError(f"'{name}' is no transform", "name a class of transforms (a torch.nn.Module)")
+        return found
     if name.startswith("v2."):
         known = {key: value for key, value in vars(v2).items() if isinstance(value, type)}
         if name[3:] not in known:
