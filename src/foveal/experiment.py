@@ -19,7 +19,7 @@ from foveal.training.train import train as train_recipe
 
 
 def train(
-    recipe: Recipe | str | Path, *, out: str | Path | None = None, quick: bool = False, **settings: Any
+    recipe: Recipe | str | Path, /, *, out: str | Path | None = None, quick: bool = False, **settings: Any
 ) -> tuple[Run, Evaluation | None]:
     """Train a recipe (or go on with a run), evaluate it on its test split and write its report.
 
@@ -27,7 +27,8 @@ def train(
         recipe: a recipe's name, a network's name (the house recipe), a Recipe, or the folder of a run to resume.
         out: the run's folder; by default runs/NAME-N with the first free N.
         quick: shrink the recipe to a smoke test.
-        settings: fields of Recipe to change, such as data="./photos" or lr=0.05.
+        settings: fields of Recipe to change, such as data="./photos" or lr=0.05; of a run those on which no result
+            depends, such as data= for the same images at another place.
 
     Returns:
         The run, and its evaluation: None when training was interrupted (the run can be resumed) or when the data has
@@ -37,10 +38,10 @@ def train(
         FovealError: unknown names or settings, unusable data, a folder that holds another run.
     """
     if _is_run(recipe):
-        if settings or quick or out:
-            given = ", ".join([*settings, *(["quick"] if quick else []), *(["out"] if out else [])])
-            raise FovealError(f"{recipe} is a run, which goes on as it began; {given} cannot be changed")
-        run = resume(str(recipe))
+        if quick or out:
+            given = "quick" if quick else f"out={out}"
+            raise FovealError(f"{recipe} is a run, which goes on as it began: no {given}", f"leave {given} away")
+        run = resume(str(recipe), **settings)
     elif isinstance(recipe, Recipe):
         run = train_recipe(recipe.with_settings(**settings), out=out)
     else:
@@ -63,7 +64,7 @@ class Repetition:
         return f"test accuracy {statistics.mean(accuracies):.2f}{spread} % over {len(accuracies)} seeds ({each})"
 
 
-def repeat(recipe: Recipe | str, seeds: Sequence[int], *, quick: bool = False, **settings: Any) -> Repetition:
+def repeat(recipe: Recipe | str, seeds: Sequence[int], /, *, quick: bool = False, **settings: Any) -> Repetition:
     """Train a recipe once per seed, each run with its own evaluation and report."""
     runs: list[Run] = []
     errors: list[float] = []

@@ -21,16 +21,21 @@ def losses(model: nn.Module, images: Tensor, targets: Tensor, *, label_smoothing
 
     Raises FovealError when `label_smoothing` is asked of a network with an objective of its own.
     """
+    check_smoothing(model, label_smoothing)
     own: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = getattr(model, "losses", None)
     if own is None:
         scores = model(images)
         return {"cross_entropy": F.cross_entropy(scores.float(), targets, label_smoothing=label_smoothing)}
-    if label_smoothing:
+    return own(images, targets)
+
+
+def check_smoothing(model: nn.Module, label_smoothing: float) -> None:
+    """Raise FovealError when `label_smoothing` is asked of a network with an objective of its own."""
+    if label_smoothing and hasattr(model, "losses"):
         raise FovealError(
             f"label_smoothing={label_smoothing:g}: {type(model).__name__} is trained on an objective of its own",
             "set label_smoothing=0, or choose an output that is trained on the cross-entropy",
         )
-    return own(images, targets)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Inputs:
         """One line for the log."""
         sets = (("train", self.train), ("val", self.val), ("test", self.test))
         counts = ", ".join(f"{len(part)} {name}" for name, part in sets if part is not None)
-        skipped = f", {len(self.skipped)} unreadable images skipped" if self.skipped else ""
+        skipped = f"; unreadable and skipped: {len(self.skipped)}" if self.skipped else ""
         return f"{len(self.classes)} classes; images: {counts}{skipped}"
 
 

@@ -43,6 +43,7 @@ class Job:
     def __init__(self, recipe: Recipe, folder: Path, inputs: Inputs, group: Group, console: Console) -> None:
         self.recipe, self.folder, self.inputs, self.group, self.console = recipe, folder, inputs, group, console
         self.model = build(recipe, inputs.classes)
+        classify.check_smoothing(self.model, recipe.label_smoothing)
         facts = device.probe(self.model, recipe.input)
         if facts.output[1:] != (len(inputs.classes),):
             raise FovealError(
@@ -75,15 +76,14 @@ class Job:
         if group.first and inputs.watched is not None:
             self.watched = resident(inputs.watched, recipe)
 
-    def load_initial_weights(self) -> None:
-        """The recipe's `weights`, into the fresh network; the table of what matched goes to the console and the log."""
+    def load_initial_weights(self) -> str:
+        """The recipe's `weights`, into the fresh network: the table of what matched, for the log."""
         if not self.recipe.weights:
-            return
+            return ""
         from foveal.weights import imagenet, load_weights  # here, since few runs need it
 
         source = imagenet(self.recipe.model) if self.recipe.weights == "imagenet" else self.recipe.weights
-        matching = load_weights(self.model, source, partial=self.recipe.partial)
-        self.log(str(matching))
+        return str(load_weights(self.model, source, partial=self.recipe.partial))
 
     def place(self) -> None:
         """Bring the network to the device and make what depends on it: optimiser, moving average, processes."""

@@ -66,8 +66,9 @@ class Run:
             )
         try:
             self.recipe = Recipe.from_json(file.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, OSError) as error:
-            raise FovealError(f"{file} cannot be read: {error}", "restore it from a copy") from error
+        except (UnicodeDecodeError, OSError, FovealError) as error:
+            reason = error.what if isinstance(error, FovealError) else error
+            raise FovealError(f"{file} cannot be read: {reason}", "restore it from a copy") from error
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -75,7 +76,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """data.json: source, classes, counts, watched, skipped, fingerprint."""
-        return self._json("data.json")
+        return self._json("data.json", ("source", "classes", "counts", "watched", "skipped", "fingerprint"))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -147,14 +148,19 @@ class Run:
             raise FovealError(f"checkpoint '{which}' is not known", "choose best or last")
         return "best" if which == "best" and checkpoint.exists(self.path, "best") else "last"
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _json(self, name: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
         try:
             content = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise FovealError(f"{self.path / name} is missing or damaged", "restore it from a copy") from error
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or not content.keys() >= set(needed):
             raise FovealError(f"{self.path / name} is damaged", "restore it from a copy")
         return content
+
+
+def load(run: Run | str | Path, which: str = "best") -> nn.Module:
+    """The trained network of a run, in evaluation mode on the CPU; `which` is "best" or "last"."""
+    return (run if isinstance(run, Run) else Run(run)).model(which)
 
 
 def restore(model: nn.Module, weights: Any, source: Path) -> None:

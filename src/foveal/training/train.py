@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from foveal.errors import FovealError
-from foveal.training.checkpoint import replace_file
+from foveal.training.checkpoint import Checkpoint, replace_file
 from foveal.training.console import Console
 from foveal.training.distributed import Group, processes
 from foveal.training.inputs import check_same, open_inputs
@@ -35,11 +35,12 @@ _FREE = (
     "time_budget",
     "strict",
 )  # may change on resume: no result depends on them
+_LISTED = 10  # unreadable images that the log names
 _EARLY = {"data.json", "environment.json", ".data.json.new", ".environment.json.new", ".recipe.json.new"}
 
 
 def train(
-    recipe: Recipe | str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+    recipe: Recipe | str | Path, /, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
 ) -> Run:
     """Train by a recipe, or resume a run's folder, and return the run. Called by every process under torchrun.
 
@@ -66,7 +67,7 @@ def train(
         return _train(wanted, folder, group, console, fresh=True)
 
 
-def resume(run: Run | str | Path, *, console: Console | None = None, **settings: Any) -> Run:
+def resume(run: Run | str | Path, /, *, console: Console | None = None, **settings: Any) -> Run:
     """Go on with a run from its last checkpoint, exactly; one that is finished is returned as it is.
 
     Of the settings, only those on which no result depends may change: workers, cache, device, data (the same images
@@ -120,13 +121,15 @@ def _train(recipe: Recipe, folder: Path, group: Group, console: Console, *, fres
         inputs = open_inputs(recipe)
         summary = inputs.summary(recipe.data)
         if not fresh:
-            check_same(summary, Run(folder).data)
+            _check_data(recipe, summary, Run(folder), group)
         job = Job(recipe, folder, inputs, group, console)
         try:
+            found = None if fresh else job.found()
+            matching = "" if found else job.load_initial_weights()  # a bad file leaves no folder behind
             if fresh and group.first:
                 _create_folder(job, summary)
             group.tell(None)  # the folder is there
-            _begin(job)
+            _begin(job, found, matching)
             return _go(job, signals)
         except torch.OutOfMemoryError as error:
             more = recipe.accumulate * 2
@@ -139,12 +142,21 @@ def _train(recipe: Recipe, folder: Path, group: Group, console: Console, *, fres
             job.close()
 
 
-def _begin(job: Job) -> None:
-    """Fresh weights or those of the checkpoint, and the first lines of the log."""
-    found = job.found()
+def _check_data(recipe: Recipe, summary: Mapping[str, Any], run: Run, group: Group) -> None:
+    """The data must be what the run began with; where they lie now is written down, for evaluation and report."""
+    check_same(summary, run.data)
+    if recipe.data != run.recipe.data and group.first:
+        moved = run.recipe.with_settings(data=recipe.data)
+        replace_file(run.path / "data.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+        replace_file(run.path / "recipe.json", moved.model_dump_json(indent=1).encode())
+
+
+def _begin(job: Job, found: Checkpoint | None, matching: str) -> None:
+    """The network with its weights on the device, and the first lines of the log."""
     if found is None:
         job.cut_records(-1)
-        job.load_initial_weights()
+    if matching:
+        job.log(matching)
     job.place()
     if found is not None:
         job.restore(found)
@@ -152,6 +164,10 @@ def _begin(job: Job) -> None:
     else:
         parameters = sum(p.numel() for p in job.model.parameters())
         job.log(f"{job.recipe.name}: {job.recipe.data}, {job.inputs.describe()}")
+        for name, reason in job.inputs.skipped[:_LISTED]:
+            job.log(f"skipped {name}: {reason}")
+        if len(job.inputs.skipped) > _LISTED:
+            job.log(f"and {len(job.inputs.skipped) - _LISTED} more, all in data.json")
         job.log(f"{job.recipe.model}: {parameters:,} parameters, {job.facts.macs:,} multiply-adds an image")
         job.log(f"on {job.placement.describe()}")
         job.log(f"{job.total} updates of {job.loader.batch_size} images, {job.loader.per_epoch} an epoch")
