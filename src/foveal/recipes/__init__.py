@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from foveal import catalog
-from foveal.errors import unknown
+from foveal.errors import FovealError, unknown
 from foveal.recipes.house import house
 from foveal.training.recipe import Recipe
 
 
-def resolve(name: str, *, quick: bool = False, **settings: Any) -> Recipe:
+def resolve(name: str, /, *, quick: bool = False, **settings: Any) -> Recipe:
     """The recipe called `name` with some settings changed; a network's name stands for the house recipe with it.
 
     A function given as package.module:function is a recipe when it has a `quick` option, as all recipes do; otherwise
@@ -23,4 +24,10 @@ def resolve(name: str, *, quick: bool = False, **settings: Any) -> Recipe:
         return recipe.with_settings(**settings)
     if name in catalog.names("model") or ":" in name:
         return house(model=name, quick=quick).with_settings(**settings)
-    raise unknown("recipe or network", name, [*catalog.names("recipe"), *catalog.names("model")])
+    if Path(name).exists():
+        raise FovealError(
+            f"{name} is neither a recipe nor a network nor a run's folder",
+            f"to train on its images: foveal train resnet18 data={name}",
+        )
+    known = [*catalog.names("recipe"), *catalog.names("model")]
+    raise unknown("recipe or network", name, known, "`foveal recipes` and `foveal models` list them")

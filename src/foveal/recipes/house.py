@@ -16,13 +16,15 @@ def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
 
     From scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add lr=0.005.
     Ten per cent of the training pictures are held out to choose the best checkpoint, unless the data has a validation
-    split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales.
+    split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales. Labels are
+    smoothed, unless the network has an objective of its own.
     """
     facts = catalog.facts(model)
     input = facts.input if facts else _FALLBACK_INPUT
     if len(input) != 3:
         raise FovealError(f"{model} takes inputs of shape {input}, not images", "choose a network that takes images")
     channels, height, width = input
+    smoothing = 0.0 if _has_own_objective(model) else 0.1
     small = height <= 64
     natural = channels == 3
     return Recipe(
@@ -44,5 +46,15 @@ def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
         nesterov=True,
         weight_decay=5e-4,
         schedule="onecycle",
-        label_smoothing=0.1,
+        label_smoothing=smoothing,
     )
+
+
+def _has_own_objective(model: str) -> bool:
+    """Whether the network defines its losses itself, so that there are no labels to smooth."""
+    import torch  # here, since listing recipes does without
+
+    from foveal.models import create
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if ":" in model else "meta"):
+        return hasattr(create(model), "losses")
