@@ -19,6 +19,7 @@ from typing import Any
 from foveal.errors import FovealError, unknown
 from foveal.types import Facts
 
+_LISTED = {"model": "`foveal models` lists the networks", "recipe": "`foveal recipes` lists the recipes"}
 _ROOT = Path(__file__).parent
 _FOLDERS = {
     "model": "models",
@@ -72,7 +73,7 @@ def get(kind: str, name: str) -> Callable[..., Any]:
     if ":" in name:
         return _imported(kind, name)
     if name not in entries(kind):
-        raise unknown(kind, name, entries(kind))
+        raise unknown(kind, name, entries(kind), _LISTED.get(kind, ""))
     function: Callable[..., Any] = getattr(importlib.import_module(entries(kind)[name].module), name)
     return function
 
@@ -80,7 +81,7 @@ def get(kind: str, name: str) -> Callable[..., Any]:
 def module(kind: str, name: str) -> ModuleType:
     """The module that holds the plug-in `name` (for a format: the format itself)."""
     if name not in entries(kind):
-        raise unknown(kind, name, entries(kind))
+        raise unknown(kind, name, entries(kind), _LISTED.get(kind, ""))
     return importlib.import_module(entries(kind)[name].module)
 
 
@@ -93,8 +94,14 @@ def facts(name: str) -> Facts | None:
 
 
 def options(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The keyword options of a plug-in, with their types resolved: what the command line offers as `key=value`."""
-    parameters = inspect.signature(function, eval_str=True).parameters
+    """The keyword options of a plug-in, with their types resolved: what the command line offers as `key=value`.
+
+    Raises FovealError for a function written in C that does not tell its options.
+    """
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except ValueError as error:
+        raise FovealError(f"{function!r} does not tell its options", "write a Python function around it") from error
     return {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
@@ -104,6 +111,20 @@ def check_options(function: Callable[..., Any], given: Mapping[str, Any]) -> Non
     for name in given:
         if name not in known:
             raise unknown(f"option of {function.__name__}", name, known)
+
+
+def made(name: str, function: Callable[..., Any], **options: Any) -> Any:
+    """What the function called `name` gives. FovealError for what it raises: of ours, an option of the wrong type."""
+    try:
+        return function(**options)
+    except FovealError:
+        raise
+    except Exception as error:
+        listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise FovealError(
+            f"{name}({listed}) fails: {type(error).__name__}: {error}",
+            "give options of the right type, or mend the function; --debug shows where",
+        ) from error
 
 
 def _files(kind: str) -> Iterator[Path]:
@@ -124,6 +145,11 @@ def _imported(kind: str, path: str) -> Callable[..., Any]:
         raise FovealError(
             f"cannot import '{module_name}' for the {kind} '{path}': {error}",
             "is it installed, or does PYTHONPATH name its folder?",
+        ) from error
+    except Exception as error:  # whatever a foreign module does when it is imported
+        raise FovealError(
+            f"cannot import '{module_name}' for the {kind} '{path}': {type(error).__name__}: {error}",
+            "mend that file; the same command with --debug shows where",
         ) from error
     function = getattr(found, function_name, None)
     if not callable(function):

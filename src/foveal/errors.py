@@ -21,10 +21,13 @@ class FovealError(Exception):
         return type(self), (self.what, self.mend)  # errors cross process borders (data workers)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> FovealError:
-    """The error for a name that is not among `known`: the closest names, or all of them when nothing is close."""
+def unknown(kind: str, name: str, known: Iterable[str], see: str = "") -> FovealError:
+    """The error for a name that is not among `known`: the closest names, or all of them when nothing is close.
+
+    `see` tells where long lists are to be found, and stands in their place.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return FovealError(f"unknown {kind} '{name}'", f"did you mean {' or '.join(close)}?")
-    return FovealError(f"unknown {kind} '{name}'", f"known: {', '.join(names)}" if names else "")
+    return FovealError(f"unknown {kind} '{name}'", see or (f"known: {', '.join(names)}" if names else ""))

@@ -107,10 +107,13 @@ def show(model_or_name: nn.Module | str, input: Size | None = None) -> Table:
             raise FovealError("the size of the image is not known", "give it: show(model, input=(3, 224, 224))")
         return _table(model_or_name, input)
     facts = catalog.facts(model_or_name)
+    builder = catalog.get("model", model_or_name)
     if input is None and facts is None:
-        raise FovealError(f"no paper says the input of '{model_or_name}'", "give it, as input=(3, 224, 224)")
+        raise FovealError(
+            f"no paper says the input of '{model_or_name}'", "give it: --input 3x224x224, or input=(3, 224, 224)"
+        )
     with torch.device("meta"):
-        model = catalog.get("model", model_or_name)()
+        model = catalog.made(model_or_name, builder)
     return _table(model, input or (facts.input if facts else ()))
 
 

@@ -20,11 +20,16 @@ def create(name: str, num_classes: int | None = None, **options: Any) -> nn.Modu
     """
     builder = catalog.get("model", name)
     if num_classes is not None:
-        if num_classes < 1:
-            raise FovealError(f"num_classes={num_classes}: a network needs at least one class")
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise FovealError(f"num_classes={num_classes}: a network needs at least one class", "give a whole number")
+        if "num_classes" not in catalog.options(builder):
+            raise FovealError(
+                f"{name} has no option num_classes, so it cannot be made for {num_classes} classes",
+                "give the function the option, and the network's last layer so many outputs",
+            )
         options["num_classes"] = num_classes
     catalog.check_options(builder, options)
-    model = builder(**options)
+    model = catalog.made(name, builder, **options)
     if not isinstance(model, nn.Module):
         raise FovealError(
             f"{name} returned {type(model).__name__}, not a torch.nn.Module",
