@@ -120,7 +120,7 @@ def _matches(pattern: Path) -> list[Path]:
 def _pictures_below(folder: Path) -> list[str]:
     found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
-        raise FovealError(f"{folder}: holds no picture", f"known suffixes: {' '.join(sorted(SUFFIXES))}")
+        raise FovealError(f"{folder}: holds no picture", f"give files called *{', *'.join(sorted(SUFFIXES))}")
     return found
 
 

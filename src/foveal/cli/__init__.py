@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from typing import Any, NoReturn
+
+import typer
 
 from foveal.errors import FovealError
 
@@ -15,17 +19,36 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]  # it may stand anywhere
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)  # the status of typer.Exit
     except FovealError as error:
-        if debug:
-            raise
-        print(f"foveal: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(f"foveal: {error}", error, debug)
+    except typer.Abort:
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)  # the reader of a pipe has left, as `foveal models | head` does
     except Exception as error:
+        if hasattr(error, "format_message"):
+            _leave(_usage(error), error, debug)
         if debug:
             raise
         print(f"foveal: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of foveal; the same command with --debug shows where.", file=sys.stderr)
         sys.exit(1)
+
+
+def _leave(message: object, error: BaseException, debug: bool) -> NoReturn:
+    """The end of a command that was not given what it needs."""
+    if debug:
+        traceback.print_exception(error)
+    else:
+        print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage(error: Any) -> str:
+    """typer's own error in our form: an unknown verb or option, a missing argument; or a verb's help without any."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if "\n" in message:
+        return str(message)
+    verb = context.command_path if context else "foveal"
+    return f"foveal: {message.rstrip('.')}\n`{verb} --help` shows what it takes"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli.settings import parse_options, parse_settings
+from foveal.errors import FovealError
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -66,9 +67,11 @@ def predict(
     predictions = predict_files(run, files, top=top, strict=strict, checkpoint=checkpoint)
     if json_:
         typer.echo(json.dumps([p.as_json() for p in predictions], indent=2, ensure_ascii=False))
-        return
-    for prediction in predictions:
-        typer.echo(prediction.text())
+    else:
+        for prediction in predictions:
+            typer.echo(prediction.text())
+    if all(prediction.error for prediction in predictions):
+        raise FovealError(f"no picture could be read (of {len(predictions)})", "the lines above say why, file by file")
 
 
 def explain(

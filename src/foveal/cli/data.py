@@ -41,9 +41,9 @@ def data(
     typer.echo(json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False) if json_ else diagnosis.text())
     if sheet:
         from foveal.data.contact_sheet import contact_sheet
-        from foveal.data.open import data_splits, open_data
+        from foveal.data.scan import open_all
 
-        contact_sheet({split: open_data(path, split) for split in data_splits(path)}, sheet)
+        contact_sheet(open_all(path)[1], sheet, title=path)
         typer.echo(f"contact sheet: {sheet}", err=json_)
 
 
@@ -58,5 +58,7 @@ def _convert(places: list[str], format_: str) -> None:
             f"foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of {known}",
         )
     source, destination = places
-    convert(source, destination, format_)
+    conversion = convert(source, destination, format_)
+    for name, reason in conversion.skipped:
+        typer.echo(f"left out {name}: {reason}", err=True)
     typer.echo(f"{source} → {destination} ({format_})")

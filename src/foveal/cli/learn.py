@@ -11,6 +11,7 @@ import typer
 
 from foveal.cli.settings import parse_settings
 from foveal.cli.tables import table
+from foveal.errors import FovealError
 
 
 def register(app: typer.Typer) -> None:
@@ -32,10 +33,10 @@ def recipes(
     from foveal import catalog
 
     if not name:
-        rows = [(entry.name, entry.summary) for entry in catalog.entries("recipe").values()]
-        listing = [{"name": n, "summary": s} for n, s in rows]
+        listed = [(entry.name, entry.summary) for entry in catalog.entries("recipe").values()]
+        listing = [{"name": n, "summary": s} for n, s in listed]
         typer.echo(
-            json.dumps(listing, indent=2, ensure_ascii=False) if json_ else table(("recipe", "what it is"), rows)
+            json.dumps(listing, indent=2, ensure_ascii=False) if json_ else table(("recipe", "what it is"), listed)
         )
         return
     from foveal.recipes import resolve
@@ -75,12 +76,19 @@ def train(
     from foveal import experiment
 
     given = parse_settings(settings or [])
+    out = Path(given.pop("out")) if given.get("out") else out
+    for option in ("quick", "seeds"):
+        if option in given:
+            raise FovealError(f"{option}={given[option]}: {option} is no setting", f"write --{option}")
     given |= {"strict": True} if strict else {}
     given |= {"weights": weights} if weights else {}
     given |= {"partial": True} if partial else {}
     if seeds > 1:
         if out:
-            raise typer.BadParameter("--out names one folder; with --seeds each run gets its own")
+            raise FovealError(
+                f"--out {out} names one folder, and --seeds {seeds} makes {seeds} runs",
+                "leave --out away: each run gets a folder of its own, runs/NAME-N",
+            )
         repetition = experiment.repeat(recipe, range(seeds), quick=quick, **given)
         typer.echo(repetition.text())
         for run in repetition.runs:
