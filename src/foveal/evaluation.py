@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,16 +165,22 @@ def load_evaluation(run: Run) -> Evaluation | None:
     """What `evaluate` wrote into the run's folder, or None when the run's held-out split was not evaluated yet."""
     if not (run.path / FIGURES).exists():
         return None
-    figures = json.loads((run.path / FIGURES).read_text(encoding="utf-8"))
-    with np.load(run.path / PREDICTIONS, allow_pickle=False) as saved:
-        probabilities, labels = torch.from_numpy(saved["probabilities"]), torch.from_numpy(saved["labels"])
-    return Evaluation(
-        **{name: figures[name] for name in ("run", "model", "checkpoint", "data", "split", "metrics")},
-        classes=tuple(row["name"] for row in figures["classes"]),
-        probabilities=probabilities,
-        labels=labels,
-        skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
-    )
+    try:
+        figures = json.loads((run.path / FIGURES).read_text(encoding="utf-8"))
+        with np.load(run.path / PREDICTIONS, allow_pickle=False) as saved:
+            probabilities, labels = torch.from_numpy(saved["probabilities"]), torch.from_numpy(saved["labels"])
+        return Evaluation(
+            **{name: figures[name] for name in ("run", "model", "checkpoint", "data", "split", "metrics")},
+            classes=tuple(row["name"] for row in figures["classes"]),
+            probabilities=probabilities,
+            labels=labels,
+            skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise FovealError(
+            f"{run.path / FIGURES} or {PREDICTIONS} beside it is damaged or missing",
+            f"measure again: foveal evaluate {run.path}",
+        ) from error
 
 
 def open_split(run: Run, split: str, data: str | None = None) -> ImageSet:

@@ -102,8 +102,12 @@ def readable(
     rest = images.select(whole.nonzero().flatten())
     lost = set(images.labels.tolist()) - set(rest.labels.tolist())
     if lost:
+        name = images.classes[min(lost)]
+        file, reason = next(
+            pair for (i, _), pair in zip(bad, listed, strict=True) if int(images.labels[i]) == min(lost)
+        )
         raise FovealError(
-            f"no image of class '{images.classes[min(lost)]}' can be read, as {listed[0][0]}: {listed[0][1]}",
+            f"no image of class '{name}' in the {images.split} split can be read, as {file}: {reason}",
             "mend the files, or take the class out of the set",
         )
     return rest, listed
@@ -134,7 +138,7 @@ def _unrecognised(root: Path, names: list[str]) -> FovealError:
     loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
     if loose:
         return FovealError(
-            f"{root}: {loose} images lie in the folder itself, so nothing says their class ({tried})",
+            f"{root}: images lie in the folder itself ({loose}), so nothing says their class ({tried})",
             "put them into one folder per class, or list them in a table path,label",
         )
     return FovealError(
