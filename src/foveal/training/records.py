@@ -63,11 +63,14 @@ def append(file: Path, text: str) -> None:
 
 
 def flush(files: Sequence[Path]) -> None:
-    """Bring appended rows to the disk, before the checkpoint that stands behind them."""
+    """Bring appended rows to the disk, before the checkpoint that stands behind them. FovealError when it is full."""
     for file in files:
         if file.exists():
-            with file.open("rb+") as stream:
-                os.fsync(stream.fileno())
+            try:
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            except OSError as error:
+                raise full_disk(file, error) from error
 
 
 def cut_lines(file: Path, step: int, *, separator: str, header: bool) -> None:
