@@ -19,7 +19,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]  # it may stand anywhere
     try:
-        sys.exit(app(standalone_mode=False) or 0)  # the status of typer.Exit
+        sys.exit(app(prog_name="foveal", standalone_mode=False) or 0)  # the status of typer.Exit
     except FovealError as error:
         _leave(f"foveal: {error}", error, debug)
     except typer.Abort:
