@@ -89,6 +89,8 @@ class Job:
         """Bring the network to the device and make what depends on it: optimiser, moving average, processes."""
         if self.group.world > 1:
             self.model = synchronise(self.model)
+        if self.placement.device.type == "cpu":
+            device.keep_freed_memory()
         self.model = self.placement.place(self.model)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
