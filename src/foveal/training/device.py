@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foveal.data.pipeline import normalise
 from foveal.errors import FovealError
+from foveal.graph.count import count
 from foveal.training.recipe import Recipe
 
 _GAIN = 10_000_000  # multiply-adds an image above which bfloat16 pays on a CPU: in ResNet-20 (41 M), not in LeNet-5
@@ -90,7 +91,11 @@ def _forward(model: nn.Module, images: Tensor) -> Probe:
             "forward returns scores [N, classes]; further terms belong in losses(images, targets)",
         )
     convolutional = any(isinstance(m, _CONVOLUTIONS) for m in model.modules())
-    return Probe(tuple(output.shape), counter.get_total_flops() // 2, convolutional)
+    try:
+        macs = count(model, tuple(images.shape[1:])).macs
+    except FovealError:  # a network that cannot be traced can still be trained: what torch saw of it
+        macs = counter.get_total_flops() // 2
+    return Probe(tuple(output.shape), macs, convolutional)
 
 
 def _misfit(model: nn.Module, input: tuple[int, int, int], error: Exception) -> FovealError:
