@@ -9,10 +9,13 @@ from urllib.error import URLError
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from foveal.errors import FovealError
-from foveal.weights import imagenet, load_weights, published
+from foveal.models import create
+from foveal.weights import Checkpoint, imagenet, load_weights, published
+from foveal.weights.match import match
 
 
 @pytest.fixture
@@ -29,12 +32,34 @@ def test_what_is_published() -> None:
     assert (found.resize, found.crop) == (256, 224)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet152"])
+def test_googlenet_is_normalised_as_its_forward_does() -> None:
+    found = published("googlenet")
+    assert found.url == "https://download.pytorch.org/models/googlenet-1378be20.pth"
+    images = torch.rand(2, 3, 4, 4)
+    preset = torchvision.models.GoogLeNet_Weights.IMAGENET1K_V1.transforms()
+    shown = (images - torch.tensor(preset.mean).view(3, 1, 1)) / torch.tensor(preset.std).view(3, 1, 1)
+    theirs = torchvision.models.googlenet(transform_input=True, init_weights=False)._transform_input(shown)
+    ours = (images - torch.tensor(found.mean).view(3, 1, 1)) / torch.tensor(found.std).view(3, 1, 1)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_the_variant_that_googlenets_file_fits() -> None:
+    with torch.device("meta"):
+        file = torchvision.models.googlenet(aux_logits=True, init_weights=False).state_dict()
+        ours = create("googlenet", batch_norm=True, aux=True)
+    assert match(ours, Checkpoint("googlenet-1378be20.pth", file, ordered=False)).complete
+
+
+FAMILIES = ("alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet152", "googlenet")
+DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *DENSENETS])
 def test_families(name: str) -> None:
     assert name in published(name).url
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet121", "vgg16_bn"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet40", "vgg16_bn"])
 def test_networks_without_published_weights(name: str) -> None:
     with pytest.raises(FovealError, match=f"published ImageNet weights '{name}'"):
         published(name)

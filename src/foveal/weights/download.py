@@ -13,8 +13,9 @@ import torch
 from foveal.errors import FovealError, unknown
 from foveal.weights.files import Checkpoint, read_weights
 
-_FAMILIES = re.compile(r"alexnet|vgg\d+|resnet\d+")
+_FAMILIES = re.compile(r"alexnet|vgg\d+|googlenet|resnet\d+|densenet\d+")
 _VERSION = "IMAGENET1K_V1"  # the plain training recipe, nearest to the papers'
+_HALF = (0.5, 0.5, 0.5)  # mean and deviation of googlenet: torchvision's forward goes over to them from its preset's
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Published:
 
 
 def published(name: str) -> Published:
-    """What torchvision publishes for alexnet, vgg11 … vgg19 and resnet18 … resnet152 (v1.5). Needs no network.
+    """What torchvision publishes. Needs no network.
+
+    There are alexnet, vgg11 … vgg19, googlenet, resnet18 … resnet152 and densenet121 … densenet201. googlenet is the
+    variant with batch normalisation, `googlenet(batch_norm=True, aux=True)`; resnet50 and deeper are of version 1.5.
 
     Raises FovealError for a network without published weights.
     """
@@ -41,9 +45,8 @@ def published(name: str) -> Published:
         raise unknown("network with published ImageNet weights", name, names)
     weights = models.get_model_weights(name)[_VERSION]
     preset = weights.transforms()
-    return Published(
-        name, weights.url, tuple(preset.mean), tuple(preset.std), preset.resize_size[0], preset.crop_size[0]
-    )
+    mean, std = (_HALF, _HALF) if name == "googlenet" else (tuple(preset.mean), tuple(preset.std))
+    return Published(name, weights.url, mean, std, preset.resize_size[0], preset.crop_size[0])
 
 
 def imagenet(name: str) -> Checkpoint:
