@@ -7,8 +7,7 @@ Sources: Krizhevsky, Sutskever and Hinton, NIPS 2012, sections 4 and 5; Simonyan
 He, Zhang, Ren and Sun, CVPR 2016, section 3.4. Pixels keep their range of 0 to 255 minus the training set's mean
 colour, as in all three papers (`std` = 1/255 undoes the scaling to 0..1).
 
-Departures: the mean is a colour, not AlexNet's mean image; the rate falls when the validation loss, not the
-validation error, stops improving.
+Departure: the mean is a colour, not AlexNet's mean image.
 """
 
 from __future__ import annotations
