@@ -47,6 +47,13 @@ ALL = (
     "random_resized_crop(16)",
     "pca_colour(0.5)",
     "color_jitter(0.4, 0.4, 0.4)",
+    "corner_crop((20, 24))",
+    "rotation(10)",
+    "lens_distortion",
+    "colour_cast",
+    "vignette",
+    "grey",
+    "grey(p=0.5)",
 )
 
 
@@ -247,9 +254,8 @@ def test_v2_way_draws_from_torchs_rng_and_keeps_the_type() -> None:
     assert torch.equal(result, expected)
     composed = v2.Compose([Flip(1.0), v2.ToDtype(torch.float32, scale=True)])
     assert torch.equal(composed(images(1)[0]), images(1)[0].flip(-1) / 255)
-    mask = tv_tensors.Mask(torch.zeros(29, 37, dtype=torch.uint8))
-    with pytest.raises(FovealError, match="not Mask"):
-        step(x, mask)
+    with pytest.raises(FovealError, match="not KeyPoints"):
+        step(x, tv_tensors.KeyPoints([[3, 4]], canvas_size=(29, 37)))
     with pytest.raises(FovealError, match="takes uint8"):
         step(torch.rand(3, 8, 8))
 
@@ -277,6 +283,12 @@ def test_parse_reads_names_options_and_foreign_transforms() -> None:
         ("pad('4')", "pad"),
         ("pad(2, fill=300)", "pixels go from 0 to 255"),
         ("affine(scale=1)", "give a share like 0.1"),
+        ("rotation(2.5)", "use affine(degrees=…)"),
+        ("lens_distortion(0.5)", "the corners would fold"),
+        ("lens_distortion(stretch=-0.1)", "give a share above 0"),
+        ("colour_cast(most=0)", "whole number of 1 to 255"),
+        ("vignette(2)", "give shares"),
+        ("grey(p=7)", "a chance lies between"),
         ("scale_jitter(480, 256)", "smaller side first"),
         ("random_resized_crop(8, scale=(0, 1))", "within 0..1"),
         ("v2.ColorJiter(0.1)", "did you mean v2.ColorJitter"),

@@ -1,8 +1,9 @@
 """Transforms of uint8 images that work on whole batches; recipes name them in lower case (`pad_crop(4)`)."""
 
-from foveal.data.transforms.base import BatchTransform
-from foveal.data.transforms.colour import ColorJitter, PcaColour
-from foveal.data.transforms.geometry import Affine, CenterCrop, Flip, Pad, PadCrop, RandomCrop
+from foveal.data.transforms.base import BatchTransform, Photometric
+from foveal.data.transforms.colour import ColorJitter, ColourCast, Grey, PcaColour, Vignette
+from foveal.data.transforms.geometry import Affine, CenterCrop, CornerCrop, Flip, Pad, PadCrop, RandomCrop, Rotation
+from foveal.data.transforms.lens import LensDistortion
 from foveal.data.transforms.parse import parse_transforms, transforms
 from foveal.data.transforms.sizes import RandomResizedCrop, Resize, ResizeExact, ScaleJitter
 
@@ -11,15 +12,22 @@ __all__ = [
     "BatchTransform",
     "CenterCrop",
     "ColorJitter",
+    "ColourCast",
+    "CornerCrop",
     "Flip",
+    "Grey",
+    "LensDistortion",
     "Pad",
     "PadCrop",
     "PcaColour",
+    "Photometric",
     "RandomCrop",
     "RandomResizedCrop",
     "Resize",
     "ResizeExact",
+    "Rotation",
     "ScaleJitter",
+    "Vignette",
     "parse_transforms",
     "transforms",
 ]

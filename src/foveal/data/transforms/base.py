@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from foveal.errors import FovealError
 
 Size = int | tuple[int, int]
 Fill = int | tuple[int, ...]
+Target = TypeVar("Target", tv_tensors.Mask, tv_tensors.BoundingBoxes)
 
 
 class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is untyped
     """A transform of uint8 images whose randomness comes from outside.
 
     `batch(images, u)` takes uint8 [B, C, H, W] and float32 [B, draws] in [0, 1) and treats image n with row u[n] alone:
-    one image gives the same bytes in any batch. Called on a single image the v2 way, it draws u from torch's RNG.
+    one image gives the same bytes in any batch. `move(target, u)` moves a mask or boxes as `batch` moves their image.
+    Called on a sample the v2 way, it draws u from torch's RNG, one row for the image and all that belongs to it.
     draws: random numbers an image takes. ragged: the output's size depends on them, so images go one by one.
+    outside: the value that masks get where the image has only its fill; 0, or the class that the loss ignores.
     """
 
     draws: int = 0
     ragged: bool = False
+    outside: int = 0
 
     @property
     def min_side(self) -> int | None:
@@ -37,18 +42,28 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
         """uint8 [B, C, H, W] and float32 [B, draws] → uint8 [B, C, H', W']."""
         raise NotImplementedError
 
+    def move(self, target: Target, u: Tensor) -> Target:
+        """A mask [..., H, W] or boxes as the image moves that `batch` treats with u, float32 [1, draws].
+
+        Masks take the nearest pixel's value. Boxes become the upright boxes around what was in them, within the new
+        image; what has left it keeps no area (v2.SanitizeBoundingBoxes drops those).
+        """
+        raise FovealError(f"{self} cannot move a {type(target).__name__}", "write its move(target, u)")
+
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """One row of numbers for the whole sample, from torch's RNG."""
         return {"u": torch.rand(1, self.draws)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One image uint8 [C, H, W], or several of one size [..., C, H, W] treated alike."""
+        """One image uint8 [C, H, W], or several of one size [..., C, H, W] treated alike; its mask, its boxes."""
+        if isinstance(inpt, tv_tensors.Mask | tv_tensors.BoundingBoxes):
+            return self.move(inpt, params["u"])
         if not isinstance(inpt, Tensor) or (
             isinstance(inpt, tv_tensors.TVTensor) and type(inpt) is not tv_tensors.Image
         ):
             raise FovealError(
-                f"{self} changes uint8 image tensors, not {type(inpt).__name__}",
-                "use torchvision's v2 transforms for boxes and masks, v2.PILToTensor for PIL images",
+                f"{self} changes uint8 image tensors, masks and boxes, not {type(inpt).__name__}",
+                "use torchvision's v2 transforms for it, v2.PILToTensor for PIL images",
             )
         if inpt.dtype != torch.uint8:
             raise FovealError(f"{self} takes uint8 images, not {inpt.dtype}", "convert to float after it")
@@ -64,6 +79,14 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
 
     def __str__(self) -> str:
         return f"{self.label()}({self.extra_repr()})"
+
+
+class Photometric(BatchTransform):
+    """A transform that changes colours and moves nothing."""
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """The mask or the boxes as they are."""
+        return target
 
 
 def pair(size: Size) -> tuple[int, int]:
@@ -96,3 +119,21 @@ def check_fill(fill: Fill) -> Fill:
 def at_most(u: Tensor, largest: int) -> Tensor:
     """Integers 0 … `largest` with equal chance from numbers in [0, 1): int64 of u's shape."""
     return (u.double() * (largest + 1)).long()
+
+
+def resized(target: Target, size: tuple[int, int]) -> Target:
+    """A mask or boxes scaled to `size`. Masks take the value at each new pixel's centre (torchvision's own kernel for
+    masks looks up to half a pixel up and left of it)."""
+    if isinstance(target, tv_tensors.Mask):
+        planes = target.as_subclass(Tensor).reshape(-1, 1, *target.shape[-2:])
+        planes = functional.resize_image(planes, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
+        wrapped: Target = tv_tensors.wrap(planes.reshape(*target.shape[:-2], *size), like=target)
+        return wrapped
+    scaled: Target = functional.resize(target, list(size))
+    return scaled
+
+
+def extent(target: Target) -> tuple[int, int]:
+    """Height and width of the image that a mask or boxes belong to."""
+    height, width = target.canvas_size if isinstance(target, tv_tensors.BoundingBoxes) else target.shape[-2:]
+    return int(height), int(width)

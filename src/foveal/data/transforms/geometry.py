@@ -9,9 +9,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import grid_sample
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
-from foveal.data.transforms.base import BatchTransform, Fill, Size, at_most, bordered, check_fill, pair
+from foveal.data.transforms.base import (
+    BatchTransform,
+    Fill,
+    Size,
+    Target,
+    at_most,
+    bordered,
+    check_fill,
+    extent,
+    pair,
+)
 from foveal.errors import FovealError
 
 
@@ -28,6 +40,10 @@ class Pad(BatchTransform):
         """[B, C, H, W] → [B, C, H + 2·padding, W + 2·padding]."""
         return bordered(images, self.padding, self.fill)
 
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return _padded(target, self.padding, self.outside)
+
 
 class CenterCrop(BatchTransform):
     """The centre of `size` (side, or height and width) pixels; an odd rest is left over at the bottom and right."""
@@ -39,9 +55,16 @@ class CenterCrop(BatchTransform):
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, *size]. FovealError for a smaller image."""
         height, width = self.size
-        down, right = _room(self, images, self.size)
-        top, left = down // 2, right // 2
+        top, left = self._place(images.shape[-2:])
         return images[:, :, top : top + height, left : left + width]
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return _cropped(target, *self._place(extent(target)), self.size)
+
+    def _place(self, image: Sequence[int]) -> tuple[int, int]:
+        down, right = _room(self, image, self.size)
+        return down // 2, right // 2
 
 
 class RandomCrop(BatchTransform):
@@ -55,8 +78,45 @@ class RandomCrop(BatchTransform):
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, *size]. FovealError for a smaller image."""
-        down, right = _room(self, images, self.size)
-        return _windows(images, at_most(u[:, 0], down), at_most(u[:, 1], right), self.size)
+        return _windows(images, *self._places(images.shape[-2:], u), self.size)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        top, left = self._places(extent(target), u)
+        return _cropped(target, int(top), int(left), self.size)
+
+    def _places(self, image: Sequence[int], u: Tensor) -> tuple[Tensor, Tensor]:
+        down, right = _room(self, image, self.size)
+        return at_most(u[:, 0], down), at_most(u[:, 1], right)
+
+
+class CornerCrop(BatchTransform):
+    """A window of `size` in one of the four corners or in the centre, with equal chance.
+
+    With `flip`, the larger of the augmentations in Chatfield, Simonyan, Vedaldi and Zisserman, "Return of the devil in
+    the details" (BMVC 2014): 224 × 224 crops of images whose shorter side is 256.
+    """
+
+    draws = 1
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = pair(size)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, *size]. FovealError for a smaller image."""
+        return _windows(images, *self._places(images.shape[-2:], u), self.size)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        top, left = self._places(extent(target), u)
+        return _cropped(target, int(top), int(left), self.size)
+
+    def _places(self, image: Sequence[int], u: Tensor) -> tuple[Tensor, Tensor]:
+        down, right = _room(self, image, self.size)
+        places = torch.tensor([(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)])
+        top, left = places[at_most(u[:, 0], 4)].unbind(1)
+        return top, left
 
 
 class PadCrop(BatchTransform):
@@ -80,6 +140,11 @@ class PadCrop(BatchTransform):
         padded = bordered(images, p, self.fill)
         return _windows(padded, at_most(u[:, 0], 2 * p), at_most(u[:, 1], 2 * p), (height, width))
 
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        top, left = at_most(u[0, :2], 2 * self.padding).tolist()
+        return _cropped(_padded(target, self.padding, self.outside), top, left, extent(target))
+
 
 class Flip(BatchTransform):
     """Mirror left and right, with chance `p`."""
@@ -98,6 +163,11 @@ class Flip(BatchTransform):
         result = images.contiguous().numpy().copy()
         result[chosen.numpy()] = images.index_select(0, chosen).flip(-1).numpy()  # five times as fast as index_copy
         return torch.from_numpy(result)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        moved: Target = functional.horizontal_flip(target) if float(u[0, 0]) < self.p else target
+        return moved
 
 
 class Affine(BatchTransform):
@@ -130,9 +200,16 @@ class Affine(BatchTransform):
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H, W]."""
-        height, width = images.shape[-2:]
+        return warp(images, self._motions(images.shape[-2:], u), self.fill)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return warp_target(target, self._motions(extent(target), u)[0], self.outside)
+
+    def _motions(self, image: Sequence[int], u: Tensor) -> list[Motion]:
+        height, width = image
         low, high = self.scale
-        motions = [
+        return [
             Motion(
                 self.degrees * (2 * angle - 1),
                 self.shift * width * (2 * right - 1),
@@ -142,7 +219,35 @@ class Affine(BatchTransform):
             )
             for angle, right, down, size, shear in u.tolist()
         ]
-        return warp(images, motions, self.fill)
+
+
+class Rotation(BatchTransform):
+    """Turn by a whole number of degrees from -`degrees` to `degrees` except 0, about the image's centre.
+
+    Deep Image (Wu, Yan, Shan, Dang and Sun 2015) counts 20 rotations, as 10 degrees either way make; it does not say
+    which. What comes from outside the image has colour `fill`.
+    """
+
+    draws = 1
+
+    def __init__(self, degrees: int = 10, fill: int = 0) -> None:
+        super().__init__()
+        if degrees != int(degrees) or not 1 <= degrees <= 180:
+            raise FovealError(f"rotation({degrees})", "give a whole number from 1 to 180, or use affine(degrees=…)")
+        self.degrees, self.fill = int(degrees), fill
+        check_fill(fill)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H, W]."""
+        return warp(images, self._motions(u), self.fill)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return warp_target(target, self._motions(u)[0], self.outside)
+
+    def _motions(self, u: Tensor) -> list[Motion]:
+        choices = [*range(-self.degrees, 0), *range(1, self.degrees + 1)]
+        return [Motion(choices[i], 0, 0, 1, 0) for i in at_most(u[:, 0], len(choices) - 1).tolist()]
 
 
 class Motion(NamedTuple):
@@ -179,21 +284,34 @@ def warp(images: Tensor, motions: Sequence[Motion], fill: int = 0) -> Tensor:
     grid = torch.empty(count, height, width, 2)
     torch.add(a * x, b * y + c, out=grid[..., 0])
     torch.add(d * x, e * y + f, out=grid[..., 1])
+    return sampled(images, grid, fill)
+
+
+def warp_target(target: Target, motion: Motion, outside: int = 0) -> Target:
+    """A mask or boxes moved as `warp` moves their image."""
+    options = {"translate": [motion.right, motion.down], "scale": motion.factor, "shear": [motion.shear, 0.0]}
+    nearest = v2.InterpolationMode.NEAREST
+    moved: Target = functional.affine(target, motion.degrees, interpolation=nearest, fill=outside, **options)
+    return moved
+
+
+def sampled(images: Tensor, grid: Tensor, fill: int = 0) -> Tensor:
+    """uint8 [B, C, H, W] fetched, bilinear, from `grid`: float32 [B, H', W', 2] of (x, y) in -1 … 1 over the image."""
     values = images.float()
     if fill:
         values -= fill
-    moved = functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved = grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if fill:
         moved += fill
     return moved.round_().to(torch.uint8)
 
 
-def _room(step: BatchTransform, images: Tensor, size: tuple[int, int]) -> tuple[int, int]:
-    """Pixels by which images exceed `size` in height and width."""
-    down, right = images.shape[-2] - size[0], images.shape[-1] - size[1]
+def _room(step: BatchTransform, image: Sequence[int], size: tuple[int, int]) -> tuple[int, int]:
+    """Pixels by which an image (height, width) exceeds `size`."""
+    down, right = image[0] - size[0], image[1] - size[1]
     if down < 0 or right < 0:
         raise FovealError(
-            f"{step}: the image is only {images.shape[-2]}x{images.shape[-1]}",
+            f"{step}: the image is only {image[0]}x{image[1]}",
             f"put resize({max(size)}) or pad(…) before it",
         )
     return down, right
@@ -207,3 +325,13 @@ def _windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -
     for n, (y, x) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
         result[n] = source[n, :, y : y + height, x : x + width]  # whole rows: several times faster than a gather
     return torch.from_numpy(result)
+
+
+def _cropped(target: Target, top: int, left: int, size: tuple[int, int]) -> Target:
+    cropped: Target = functional.crop(target, top, left, *size)
+    return cropped
+
+
+def _padded(target: Target, padding: int, outside: int) -> Target:
+    padded: Target = functional.pad(target, [padding], fill=outside)
+    return padded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,7 +10,8 @@ from typing import Any
 from torch import nn
 from torchvision.transforms import v2
 
-from foveal.data.transforms import colour, geometry, sizes
+from foveal.catalog import parse_call
+from foveal.data.transforms import colour, geometry, lens, sizes
 from foveal.data.transforms.base import BatchTransform
 from foveal.errors import FovealError, unknown
 
@@ -20,7 +20,7 @@ def transforms() -> dict[str, type[BatchTransform]]:
     """All transforms of ours by their name in recipes."""
     found = [
         value
-        for module in (geometry, sizes, colour)
+        for module in (geometry, lens, sizes, colour)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BatchTransform) and value.__module__ == module.__name__
     ]
@@ -38,11 +38,8 @@ def parse_transforms(steps: Sequence[str | v2.Transform]) -> list[v2.Transform]:
 
 
 def _parsed(text: str) -> v2.Transform:
-    name, opened, rest = text.strip().partition("(")
-    if opened and not rest.endswith(")"):
-        raise FovealError(f"transform '{text}': the bracket is not closed", "write name(value, option=value)")
-    function = _named(name.strip())
-    values, options = _arguments(text, f"f({rest}" if opened else "f()")
+    name, values, options = parse_call("transform", text)
+    function = _named(name)
     try:
         inspect.signature(function).bind(*values, **options)
     except TypeError as error:
@@ -84,18 +81,3 @@ def _named(name: str) -> Callable[..., Any]:
     if name not in ours:
         raise unknown("transform", name, ours)
     return ours[name]
-
-
-def _arguments(text: str, call: str) -> tuple[list[Any], dict[str, Any]]:
-    try:
-        node = ast.parse(call, mode="eval").body
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or any(
-            keyword.arg is None for keyword in node.keywords
-        ):
-            raise ValueError("not a call")
-        values = [ast.literal_eval(value) for value in node.args]
-        return values, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise FovealError(
-            f"transform '{text}' cannot be read", "write name(value, option=value) with numbers, texts and lists"
-        ) from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from foveal.data.transforms.base import BatchTransform, Size, at_most, pair
+from foveal.data.transforms.base import BatchTransform, Size, Target, at_most, extent, pair, resized
 from foveal.errors import FovealError
 
 
@@ -26,7 +27,11 @@ class Resize(BatchTransform):
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H', W'] with min(H', W') = side."""
-        return _resized(images, _shorter_to(images, self.side))
+        return _resized(images, _shorter_to(images.shape[-2:], self.side))
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return resized(target, _shorter_to(extent(target), self.side))
 
 
 class ResizeExact(BatchTransform):
@@ -44,6 +49,10 @@ class ResizeExact(BatchTransform):
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, height, width]."""
         return _resized(images, (self.height, self.width))
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return resized(target, (self.height, self.width))
 
 
 class ScaleJitter(BatchTransform):
@@ -68,8 +77,14 @@ class ScaleJitter(BatchTransform):
 
     def batch(self, images: Tensor, u: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H', W'], one size for all: images of one batch share the first row of u."""
-        side = self.low + int(at_most(u[0, 0], self.high - self.low))
-        return _resized(images, _shorter_to(images, side))
+        return _resized(images, _shorter_to(images.shape[-2:], self._side(u)))
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        return resized(target, _shorter_to(extent(target), self._side(u)))
+
+    def _side(self, u: Tensor) -> int:
+        return self.low + int(at_most(u[0, 0], self.high - self.low))
 
 
 class RandomResizedCrop(BatchTransform):
@@ -109,6 +124,11 @@ class RandomResizedCrop(BatchTransform):
             result[n] = _resized(images[n : n + 1, :, top : top + h, left : left + w], self.size)[0]
         return result
 
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        cropped: Target = functional.crop(target, *self.window(*extent(target), u[0].tolist()))
+        return resized(cropped, self.size)
+
     def window(self, height: int, width: int, row: list[float]) -> tuple[int, int, int, int]:
         """(top, left, height, width) of the window in an image of `height` x `width`, from `draws` numbers."""
         low, high = self.scale
@@ -127,8 +147,8 @@ class RandomResizedCrop(BatchTransform):
         return (height - h) // 2, (width - w) // 2, h, w
 
 
-def _shorter_to(images: Tensor, side: int) -> tuple[int, int]:
-    height, width = images.shape[-2:]
+def _shorter_to(image: Sequence[int], side: int) -> tuple[int, int]:
+    height, width = image
     if height <= width:
         return side, max(1, side * width // height)
     return max(1, side * height // width), side
