@@ -65,7 +65,7 @@ DATA = [
         "give the folder that `foveal train` printed, e.g. runs/lenet5_digits",
     ),
     ("evaluate run --split tset", "photos has no tset split", "it has train, val, test: choose split=test"),
-    ("evaluate run --checkpoint bets", "checkpoint 'bets' is not known", "choose best or last"),
+    ("evaluate run --checkpoint bets", "checkpoint 'bets' is not known", "choose best, last, or a file of weights"),
     ("explain filters run --out f.xyz", "f.xyz: '.xyz' names no picture format", "call it *.png"),
     (
         "predict run gone.jpg",

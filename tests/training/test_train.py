@@ -21,6 +21,7 @@ from foveal.training.device import Probe, choose, probe
 from foveal.training.records import Table
 from foveal.training.run import Run
 from foveal.training.train import resume, train
+from foveal.weights import save_weights
 
 QUICK: dict[str, Any] = {"length": 2}
 
@@ -70,6 +71,21 @@ def test_the_best_is_chosen_on_validation(tmp_path: Path) -> None:
     assert best == run.metrics()[errors.index(min(errors))]["step"]
     with pytest.raises(FovealError, match="checkpoint 'worst' is not known"):
         run.model("worst")
+
+
+def test_a_file_of_weights_takes_the_place_of_a_checkpoint(tmp_path: Path) -> None:
+    run = short(tmp_path / "run")
+    save_weights(run.model("last"), tmp_path / "other.safetensors")
+    for name, value in run.model(str(tmp_path / "other.safetensors")).state_dict().items():
+        assert torch.equal(value, run.model("last").state_dict()[name]), name
+
+
+def test_a_run_starts_from_anothers_weights(tmp_path: Path) -> None:
+    first = short(tmp_path / "first")
+    second = short(tmp_path / "second", weights=str(first.path), lr=1e-12, length=1)
+    for name, value in first.model().named_parameters():
+        torch.testing.assert_close(second.model("last").get_parameter(name), value, rtol=1e-4, atol=1e-5)
+    assert "matched" in (second.path / "log.txt").read_text()
 
 
 def test_without_validation_the_last_is_the_best_and_test_chooses_nothing(tmp_path: Path) -> None:

@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from foveal import models
-from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
-from foveal.tasks import classify
 from foveal.training import checkpoint
-from foveal.training.device import Placement, choose, probe
+from foveal.training.device import choose, probe
 from foveal.training.distributed import rank
 from foveal.training.inputs import view
 from foveal.training.recipe import Recipe
+from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table
-
-
-class Recogniser:
-    """A trained classifier: prepared uint8 images [B, C, H, W] in, float32 probabilities [B, classes] out, on the CPU.
-
-    `prepare` brings one decoded image, uint8 [C, H, W] of any size, to what the network was trained on.
-    """
-
-    def __init__(
-        self, model: nn.Module, recipe: Recipe, classes: tuple[str, ...], placement: Placement, pipeline: Pipeline
-    ) -> None:
-        self.model, self.recipe, self.classes, self.placement = model, recipe, classes, placement
-        self.input = recipe.input
-        self.pipeline = pipeline
-        self.prepare: Callable[[Tensor], Tensor] = pipeline.prepare
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Probabilities. The model is used in evaluation mode and left in the mode it was in."""
-        mode = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode(), self.placement.autocast():
-                return classify.predict(self.model, self.placement.images(images, self.recipe)).cpu()
-        finally:
-            self.model.train(mode)
+from foveal.weights import load_weights
 
 
 class Run:
@@ -122,18 +96,31 @@ class Run:
         return Table(self.path / "steps.csv").rows()
 
     def model(self, which: str = "best") -> nn.Module:
-        """The network in evaluation mode on the CPU: "best" on the validation split (without one, "last"), or "last".
+        """The network in evaluation mode on the CPU, with the weights of "best" on the validation split (without one,
+        "last"), of "last", or of a weights file.
 
         With a moving average, its weights. A damaged checkpoint is refused by its checksum and the one before it is
-        used, with a warning.
+        used, with a warning. FovealError for a file that does not fit the network in full.
         """
-        name = self._checkpoint(which)
+        if which not in ("best", "last"):
+            return self._with_file(which)
+        name = "best" if which == "best" and checkpoint.exists(self.path, "best") else "last"
         found = checkpoint.load(self.path, name)
         if found.note:
             warnings.warn(found.note, stacklevel=2)
-        with torch.random.fork_rng(devices=[]):
-            model = models.create(self.recipe.model, num_classes=len(self.classes), **self.recipe.options)
+        model = self._network()
         restore(model, found.weights if found.average is None else found.average, self.path / name)
+        return model.eval()
+
+    def _network(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            return models.create(self.recipe.model, num_classes=len(self.classes), **self.recipe.options)
+
+    def _with_file(self, file: str) -> nn.Module:
+        if not Path(file).exists():
+            raise FovealError(f"checkpoint '{file}' is not known", "choose best, last, or a file of weights")
+        model = self._network()
+        load_weights(model, file)
         return model.eval()
 
     def predictor(self, which: str = "best", device: str | None = None) -> Recogniser:
@@ -142,11 +129,6 @@ class Run:
         recipe = self.recipe if device is None else self.recipe.with_settings(device=device)
         placement = choose(recipe, probe(model, recipe.input))
         return Recogniser(placement.place(model), recipe, self.classes, placement, view(recipe))
-
-    def _checkpoint(self, which: str) -> str:
-        if which not in ("best", "last"):
-            raise FovealError(f"checkpoint '{which}' is not known", "choose best or last")
-        return "best" if which == "best" and checkpoint.exists(self.path, "best") else "last"
 
     def _json(self, name: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
         try:
