@@ -15,9 +15,18 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.dilated_pool import (
+    DilatedAvgPool1d,
+    DilatedAvgPool2d,
+    DilatedAvgPool3d,
+    DilatedMaxPool1d,
+    DilatedMaxPool2d,
+    DilatedMaxPool3d,
+)
 from foveal.layers.locally_connected import LocallyConnected2d
 from foveal.layers.rbf import RBF
 from foveal.layers.shortcut import PadShortcut
+from foveal.layers.sliding import SlidingLinear, SlidingRBF, Trim
 from foveal.layers.subsampling import Subsampling
 from foveal.layers.synchronised import SynchronisedBatchNorm, SynchronisedDropout
 from foveal.layers.table_conv import TableConv2d
@@ -245,6 +254,23 @@ def _valid(layer: Subsampling | TableConv2d | LocallyConnected2d) -> Window:
     return Window((layer.kernel_size,) * 2, (stride,) * 2, (0, 0), (dilation,) * 2)
 
 
+def _sparse(pool: DilatedMaxPool2d) -> Window:
+    return Window(pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+
+
+def _slid(linear: SlidingLinear) -> Window:
+    ones = (1,) * len(linear.kernel_size)
+    return Window(linear.kernel_size, ones, (0,) * len(ones), linear.dilation)
+
+
+def _slid_macs(linear: SlidingLinear, input: Size, output: Size) -> int:
+    return math.prod(output[1:]) * linear.weight.numel()
+
+
+def _slid_distance_macs(rbf: SlidingRBF, input: Size, output: Size) -> int:
+    return math.prod(output[1:]) * rbf.centres.numel()
+
+
 def _every(shortcut: PadShortcut) -> Window:
     return Window((1, 1), (shortcut.stride,) * 2, (0, 0), (1, 1))
 
@@ -283,3 +309,8 @@ register(TableConv2d, macs=_table_macs)(_valid)
 register(LocallyConnected2d, macs=_unshared_macs)(_valid)
 register(PadShortcut)(_every)
 register(RBF, macs=_distance_macs)(_whole)
+register(DilatedMaxPool1d, DilatedMaxPool2d, DilatedMaxPool3d)(_sparse)
+register(DilatedAvgPool1d, DilatedAvgPool2d, DilatedAvgPool3d)(_sparse)
+register(SlidingLinear, macs=_slid_macs)(_slid)
+register(SlidingRBF, macs=_slid_distance_macs)(_pointwise)
+register(Trim)(_pointwise)

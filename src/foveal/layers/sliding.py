@@ -1,0 +1,64 @@
+"""Layers that make a vector of an image, slid over larger ones; `foveal.graph.convolutionalize` puts them in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.layers.rbf import RBF
+
+
+class SlidingLinear(nn.Module):
+    """A fully connected layer as the convolution that it is: C×M×M inputs → N kernels of C×M×M.
+
+    Long, Shelhamer and Darrell (2015), section 3.1; Sermanet et al. (2014), section 3.5. `weight` [out, C·M·M] and
+    `bias` [out] keep nn.Linear's shapes, so that a state_dict goes both ways; [N, C, *grid] → [N, out, *grid'] with
+    grid' = grid - dilation (M - 1). `grid` are the sides M, one number per dimension (one to three).
+    """
+
+    def __init__(self, linear: nn.Linear, channels: int, grid: Sequence[int], dilation: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = channels, linear.out_features
+        self.kernel_size = tuple(grid)
+        self.dilation = tuple(dilation) or (1,) * len(self.kernel_size)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv: Any = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
+        kernels = self.weight.view(self.out_channels, self.in_channels, *self.kernel_size)
+        result: Tensor = conv(x, kernels, self.bias, dilation=self.dilation)
+        return result
+
+    def extra_repr(self) -> str:
+        sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        return f"{sizes}, dilation={self.dilation}"
+
+
+class SlidingRBF(RBF):
+    """Radial basis function units at every position of a map: [N, D, *grid] → [N, C, *grid]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1).flatten(0, -2)).unflatten(0, self._positions(x)).movedim(-1, 1)
+
+    @staticmethod
+    def _positions(x: Tensor) -> tuple[int, ...]:
+        return (x.shape[0], *x.shape[2:])
+
+
+class Trim(nn.Module):
+    """Leaves out the last positions of each dimension: [N, C, *grid] → [N, C, *(grid - behind)]."""
+
+    def __init__(self, behind: Sequence[int]) -> None:
+        super().__init__()
+        self.behind = tuple(behind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for dim, count in enumerate(self.behind, start=2):
+            x = x.narrow(dim, 0, x.shape[dim] - count)
+        return x
+
+    def extra_repr(self) -> str:
+        return f"{self.behind}"
