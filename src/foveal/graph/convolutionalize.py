@@ -86,7 +86,7 @@ def convolutionalize(model: nn.Module, input: Size) -> nn.Module:
 
 
 class _Planner:
-    """Walks the trace and notes, for each value, whether it is a map or a flattened one; for each leaf, its stand-in."""
+    """Walks the trace and notes whether each value is a map or a flattened one, and the stand-in of each leaf."""
 
     def __init__(self, layers: dict[str, LayerShape], dims: int) -> None:
         self.layers, self.dims = layers, dims
@@ -110,7 +110,7 @@ class _Planner:
             flat = self._flat.get(source)
             if flat is not None and not flat.single:
                 raise FovealError(
-                    f"the network ends in {flat.channels} maps of {text(flat.grid)}, flattened: no score of one position",
+                    f"the network ends in {flat.channels} maps of {text(flat.grid)}, flattened, with no scores",
                     "end it with a fully connected layer or a global pooling",
                 )
 

@@ -52,6 +52,7 @@ def window_mean(
     kernel: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
+    *,
     sides: Sides,
     counted: Sides,
 ) -> Tensor:
@@ -109,7 +110,7 @@ class _DilatedAvgPool(_DilatedPool):
 
     def forward(self, x: Tensor) -> Tensor:
         counted = [(p, p) if self.count_include_pad else (0, 0) for p in self.padding]
-        return window_mean(x, self.kernel_size, self.stride, self.dilation, self.sides, counted)
+        return window_mean(x, self.kernel_size, self.stride, self.dilation, sides=self.sides, counted=counted)
 
 
 class DilatedMaxPool1d(_DilatedMaxPool):

@@ -41,11 +41,8 @@ class SlidingRBF(RBF):
     """Radial basis function units at every position of a map: [N, D, *grid] → [N, C, *grid]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1).flatten(0, -2)).unflatten(0, self._positions(x)).movedim(-1, 1)
-
-    @staticmethod
-    def _positions(x: Tensor) -> tuple[int, ...]:
-        return (x.shape[0], *x.shape[2:])
+        scores = super().forward(x.movedim(1, -1).flatten(0, -2))  # [positions, C]
+        return scores.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
 
 
 class Trim(nn.Module):
