@@ -20,6 +20,7 @@ _VERBS = {
     "train": "foveal.experiment",
     "resume": "foveal.training.train",
     "evaluate": "foveal.evaluation",
+    "ensemble": "foveal.evaluation.ensemble",
     "predict": "foveal.prediction",
     "explain": "foveal.explanations",
     "load": "foveal.training.run",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from foveal.data.open import open_data as open_data
     from foveal.errors import FovealError as FovealError
     from foveal.evaluation import evaluate as evaluate
+    from foveal.evaluation.ensemble import ensemble as ensemble
     from foveal.experiment import train as train
     from foveal.explanations import explain as explain
     from foveal.graph.table import show as show

@@ -7,6 +7,7 @@ imports nothing, so that the command line can name every network without loading
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -91,6 +92,38 @@ def facts(name: str) -> Facts | None:
         return None
     table: Mapping[str, Facts] = getattr(module("model", name), "FACTS", {})
     return table.get(name)
+
+
+def configured(kind: str, text: str) -> Callable[..., Any]:
+    """The function that `text` names, with its options bound: `ten_crop`, `dense(scales=(256, 384), flip=False)`.
+
+    Values are literals, read and never evaluated. FovealError for an unknown name, option or text.
+    """
+    name, values, given = parse_call(kind, text)
+    if values:
+        raise FovealError(f"{kind} '{text}': {values[0]!r} has no name", f"write {name}(option=value)")
+    function = get(kind, name)
+    check_options(function, given)
+    return functools.partial(function, **given)
+
+
+def parse_call(kind: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """`name(value, option=value)` as its name, values and options. FovealError for another text."""
+    name, opened, rest = text.strip().partition("(")
+    if opened and not rest.endswith(")"):
+        raise FovealError(f"{kind} '{text}': the bracket is not closed", "write name(value, option=value)")
+    try:
+        node = ast.parse(f"f({rest}" if opened else "f()", mode="eval").body
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or any(
+            keyword.arg is None for keyword in node.keywords
+        ):
+            raise ValueError("not a call")
+        values = [ast.literal_eval(value) for value in node.args]
+        return name.strip(), values, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise FovealError(
+            f"{kind} '{text}' cannot be read", "write name(value, option=value) with numbers, texts and lists"
+        ) from error
 
 
 def options(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -60,3 +60,34 @@ class Predictor(Protocol):
     prepare: Callable[[Tensor], Tensor]  # one decoded image, uint8 [C, H, W] → the deterministic part of the pipeline
 
     def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class ScalingPredictor(Predictor, Protocol):
+    """A recogniser that also says at what sizes it was trained, and shows an image at another one."""
+
+    sides: tuple[int, int]  # smallest and largest shorter side of the training images, in pixels
+
+    def scaled(self, image: Tensor, side: int) -> Tensor:
+        """As `prepare`, with the shorter side brought to `side` pixels: uint8 [C, H, W] → uint8 [C, H', W']."""
+        ...
+
+
+class DensePredictor(ScalingPredictor, Protocol):
+    """A recogniser whose network can slide over images larger than its input."""
+
+    def maps(self, images: Tensor, *, offsets: bool = False) -> Tensor:
+        """Scores at every position of uint8 images [B, C, H, W] of any size from `input` on: float [B, classes, h, w].
+
+        offsets: the last pooling starts at each of its offsets, so that the positions lie closer by its stride.
+        """
+        ...
+
+
+class ExitPredictor(Predictor, Protocol):
+    """A recogniser that answers several times on its way, each time better and dearer."""
+
+    costs: tuple[int, ...]  # multiply-adds of one image up to each exit
+
+    def exits(self, images: Tensor) -> Tensor:
+        """uint8 images [B, C, H, W] → float32 probabilities [exits, B, classes]."""
+        ...

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from foveal.catalog import names
 from foveal.cli.settings import parse_options, parse_settings
 from foveal.errors import FovealError
 
@@ -23,28 +24,41 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: RunFolder,
-    settings: Annotated[list[str] | None, typer.Argument(help="data=PATH for other data than the run's.")] = None,
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN [RUN …]", help="Folders of runs, data=PATH for other data.")
+    ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    protocol: Annotated[list[str] | None, typer.Option(help="Test protocol; may be repeated.")] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help=f"May be repeated: {', '.join(names('protocol'))}.")
+    ] = None,
     checkpoint: Checkpoint = "best",
     json_: Json = False,
 ) -> None:
-    """Measure a run on its test split or on other data.
+    """Measure a run, or the mean of several, on the test split or on other data.
 
     \b
-      foveal evaluate runs/lenet5_digits-1
       foveal evaluate runs/lenet5_digits-1 data=digits --split train --json
+      foveal evaluate runs/resnet18-1 --protocol center_crop --protocol ten_crop
+
+    Of several runs the mean of their probabilities is measured, then each alone. A protocol's options stand in
+    brackets, as "dense(scales=(256, 384), flip=False)".
     """
     from foveal.errors import unknown
     from foveal.evaluation import evaluate as evaluate_run
+    from foveal.evaluation.ensemble import ensemble
 
-    given = parse_settings(settings or [])
+    folders = [word for word in runs if "=" not in word or Path(word).exists()]
+    given = parse_settings([word for word in runs if word not in folders])
     for key in given:
         if key != "data":
             raise unknown("setting of evaluate", key, ["data"])
-    protocols = tuple(protocol or ("center_crop",))
-    result = evaluate_run(run, given.get("data"), split=split, protocols=protocols, checkpoint=checkpoint)
+    if not folders:
+        raise FovealError("no run was named", "give the folder that `foveal train` printed, e.g. runs/lenet5_digits")
+    data, protocols = given.get("data"), tuple(protocol or ("center_crop",))
+    if len(folders) == 1:
+        result = evaluate_run(folders[0], data, split=split, protocols=protocols, checkpoint=checkpoint)
+    else:
+        result = ensemble(folders, data, split=split, protocols=protocols, checkpoint=checkpoint)
     typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else result.text())
 
 

@@ -23,10 +23,13 @@ class Oracle:
     """A recogniser that reads an image's class off its grey level: always right, or always wrong.
 
     Flips, crops and changes of size do not touch a uniform grey, so that every protocol of classification can be asked.
+    It can do whatever a predictor of `foveal.types` can: be slid over larger images, and answer at three exits.
     """
 
     input = (1, _SIDE, _SIDE)
     classes = tuple(f"class {i}" for i in range(_CLASSES))
+    sides = (_SIDE, _SIDE)
+    costs = (1, 2, 4)
 
     def __init__(self, right: bool) -> None:
         self.right = right
@@ -39,10 +42,28 @@ class Oracle:
     def __call__(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != self.input:
             raise Violation(f"the network is given {images.dtype} {list(images.shape)}, not uint8 [B, 1, 8, 8]")
+        return torch.softmax(self._scores(images), dim=1)
+
+    @staticmethod
+    def scaled(image: Tensor, side: int) -> Tensor:
+        """The same grey at another size."""
+        return image[:, :1, :1].expand(-1, side, side).contiguous()
+
+    def maps(self, images: Tensor, *, offsets: bool = False) -> Tensor:
+        """The same scores at each place where the input fits."""
+        height, width = images.shape[2] - _SIDE + 1, images.shape[3] - _SIDE + 1
+        if images.dtype != torch.uint8 or images.shape[1] != 1 or min(height, width) < 1:
+            raise Violation(f"the network slides over {images.dtype} {list(images.shape)}, not uint8 [B, 1, ≥8, ≥8]")
+        return self._scores(images)[:, :, None, None].expand(-1, -1, height, width)
+
+    def exits(self, images: Tensor) -> Tensor:
+        """The same probabilities at three exits."""
+        return self(images).expand(len(self.costs), -1, -1)
+
+    def _scores(self, images: Tensor) -> Tensor:
         shown = (images.float().mean((1, 2, 3)) / _STEP).round().long()
         distance = (torch.arange(_CLASSES) - shown[:, None]) % _CLASSES
-        order = -distance if self.right else distance  # the true class first, or last behind all others
-        return torch.softmax(order.float(), dim=1)
+        return (-distance if self.right else distance).float()  # the true class first, or last behind all others
 
 
 class Protocol:

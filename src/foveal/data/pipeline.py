@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from foveal.data.draws import mix, uniforms
-from foveal.data.transforms import BatchTransform, parse_transforms
+from foveal.data.transforms import BatchTransform, CenterCrop, Resize, ResizeExact, ScaleJitter, parse_transforms
 from foveal.errors import FovealError
 
 _PREPARE_SEED = mix(0)  # foreign transforms in `prepare` run under this one seed: same image, same result
@@ -59,6 +59,27 @@ class Pipeline:
     def steps(self, train: bool) -> list[v2.Transform]:
         """The deterministic steps of training or of test."""
         return self.prepare_steps if train else self.prepare_steps + self.test_steps
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Smallest and largest shorter side that images are brought to for training: scale_jitter's range, else the
+        side of the last resize, else that of `input`."""
+        for step in reversed(self.augment_steps):
+            if isinstance(step, ScaleJitter):
+                return step.low, step.high
+        side = _side(self.steps(train=False)) or min(self.input[1:])
+        return side, side
+
+    def at_side(self, side: int) -> Pipeline:
+        """The same with images brought to a shorter side of `side` pixels at test time.
+
+        The last resize takes that side, and what other resizes and centre crops say changes in proportion; without any
+        resize, one comes last.
+        """
+        steps = self.steps(train=False)
+        own = _side(steps)
+        scaled = [*steps, Resize(side)] if own is None else [_scaled(step, side, own) for step in steps]
+        return Pipeline(scaled, self.augment_steps, self.input, self.seed)
 
     @property
     def thread_safe(self) -> bool:
@@ -165,6 +186,31 @@ def normalise(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     result = images.to(torch.float32, memory_format=layout).mul_(scale).add_(shift)
     return result.to(dtype)
+
+
+def _side(steps: Sequence[v2.Transform]) -> int | None:
+    """The shorter side that the last resize leaves, or None without a resize."""
+    sides = [min(_size(step)) for step in steps if isinstance(step, Resize | ResizeExact)]
+    return sides[-1] if sides else None
+
+
+def _size(step: Resize | ResizeExact) -> tuple[int, int]:
+    return (step.side, step.side) if isinstance(step, Resize) else (step.height, step.width)
+
+
+def _scaled(step: v2.Transform, side: int, own: int) -> v2.Transform:
+    """The step for images that are side/own times as large; those that do not set a size stay."""
+    if isinstance(step, Resize):
+        return Resize(_part(step.side, side, own))
+    if isinstance(step, ResizeExact):
+        return ResizeExact(_part(step.height, side, own), _part(step.width, side, own))
+    if isinstance(step, CenterCrop):
+        return CenterCrop((_part(step.size[0], side, own), _part(step.size[1], side, own)))
+    return step
+
+
+def _part(size: int, side: int, own: int) -> int:
+    return max(1, round(size * side / own))
 
 
 def _apply(step: BatchTransform, images: Images, u: Tensor) -> Images:

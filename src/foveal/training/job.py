@@ -28,8 +28,9 @@ from foveal.training.loop import fit, seed_generators
 from foveal.training.optim import make_optimizer
 from foveal.training.position import Position
 from foveal.training.recipe import Recipe
+from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table, append, cut_lines, flush
-from foveal.training.run import Recogniser, restore
+from foveal.training.run import restore
 from foveal.training.schedules import Schedule
 from foveal.training.tracking import Tracker
 from foveal.types import Batch, Step

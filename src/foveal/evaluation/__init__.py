@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,28 @@ from foveal import catalog
 from foveal.data.dataset import ImageSet, stratified
 from foveal.data.open import data_splits, open_data, readable
 from foveal.errors import FovealError
+from foveal.evaluation.text import listed
+from foveal.evaluation.text import text as words
 from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.calibration import Calibration, calibration
-from foveal.metrics.classification import PerClass, confusion_matrix, most_confused, per_class, top_k_wrong
+from foveal.metrics.classification import PerClass, confusion_matrix, per_class, top_k_wrong
 from foveal.training.checkpoint import replace_file
+from foveal.training.recogniser import Recogniser
 from foveal.training.run import Run
 
 FIGURES, PREDICTIONS = "evaluation.json", "predictions.npz"
-_LONG_TABLE = 30  # classes; of more the terminal shows the worst
-_UNITS = {"error": "%", "entropy": "nats"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one protocol found: numbers by name, and the 95 % bootstrap intervals of its errors, in %.
+
+    A name with a slash, as "exit 2/top1_error", belongs to a part of the protocol; parts have no intervals.
+    """
+
+    protocol: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class Evaluation:
     """The measured quality of one checkpoint on one split; tables and interval are those of the first protocol.
 
     `metrics` holds numbers by name: errors in %, `cross_entropy` in nats. Those of further protocols come after the
-    protocol's name and a slash.
+    protocol's name and a slash; `measured` has them protocol by protocol. `run` names several runs where they were
+    averaged, with commas between.
     """
 
     run: str
@@ -49,6 +63,7 @@ class Evaluation:
     probabilities: Tensor = field(repr=False, compare=False)  # float32 [N, classes]
     labels: Tensor = field(repr=False, compare=False)  # int64 [N]
     skipped: tuple[tuple[str, str], ...] = ()  # (file, reason) of unreadable images
+    measured: tuple[Measured, ...] = ()
 
     @property
     def images(self) -> int:
@@ -104,6 +119,14 @@ class Evaluation:
             "split": self.split,
             "images": self.images,
             "metrics": dict(self.metrics),
+            "protocols": [
+                {
+                    "protocol": part.protocol,
+                    "metrics": dict(part.metrics),
+                    "intervals": {name: list(interval) for name, interval in part.intervals.items()},
+                }
+                for part in self.measured
+            ],
             "top1_error_interval": list(self.interval),
             "calibration_error": reliability.ece,
             "calibration": {k: _plain(getattr(reliability, k)) for k in ("edges", "counts", "confidence", "accuracy")},
@@ -114,7 +137,7 @@ class Evaluation:
 
     def text(self) -> str:
         """The same for the terminal: figures, classes (of many: the worst), the most frequent mistakes."""
-        return _text(self)
+        return words(self)
 
 
 def evaluate(
@@ -126,19 +149,20 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run's checkpoint ("best" or "last") on a split of its own data, or of other `data`.
 
+    `protocols` are names, with options if wanted: "ten_crop", "dense(scales=(256, 384))", or package.module:function.
     Other data may hold its classes in another order, or only some of the run's; a class that the run does not know
     raises FovealError. Unreadable images are skipped and listed, or refused where the recipe says `strict`. The result
     on the run's own held-out split is also written to its folder: evaluation.json, and predictions.npz with
     `probabilities`, `labels` and `names`.
     """
     run = run if isinstance(run, Run) else Run(os.fspath(run))
-    if not protocols:
-        raise FovealError("no protocol was asked for", f"choose of: {', '.join(catalog.names('protocol'))}")
+    functions = configured(protocols)
     source = run.recipe.data if data is None else os.fspath(data)
     images, skipped = readable(open_split(run, split, source), run.recipe.strict)
     predictor = run.predictor(checkpoint)
-    reduced = _Reduced(images, predictor.pipeline.min_side(train=False))
-    measured = [dict(catalog.get("protocol", name)(predictor, reduced)) for name in protocols]
+    found = measure(predictor, images, functions)
+    first = next(iter(found.values()))
+    measured = tuple(of_protocol(name, values) for name, values in found.items())
     evaluation = Evaluation(
         run=str(run.path),
         model=run.recipe.model,
@@ -146,10 +170,11 @@ def evaluate(
         data=source,
         split=split,
         classes=run.classes,
-        metrics=_numbers(protocols, measured),
-        probabilities=measured[0]["probabilities"],
-        labels=measured[0]["labels"],
+        metrics=together(measured),
+        probabilities=first["probabilities"],
+        labels=first["labels"],
         skipped=tuple(skipped),
+        measured=measured,
     )
     if source == run.recipe.data and split == held_out(run):
         _save(run.path, evaluation, [images.name(i) for i in range(len(images))])
@@ -175,6 +200,14 @@ def load_evaluation(run: Run) -> Evaluation | None:
             probabilities=probabilities,
             labels=labels,
             skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
+            measured=tuple(
+                Measured(
+                    part["protocol"],
+                    part["metrics"],
+                    {name: (low, high) for name, (low, high) in part["intervals"].items()},
+                )
+                for part in figures["protocols"]
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise FovealError(
@@ -200,7 +233,7 @@ def open_split(run: Run, split: str, data: str | None = None) -> ImageSet:
         images, _ = readable(images)  # as in training, the cut is made of the images that can be read
         rest, part = stratified(images.labels, run.recipe.holdout, run.recipe.seed)
         images = images.select(part, split="val") if split == "val" else images.select(rest)
-    return images if images.classes == run.classes else _renumbered(images, run, source)
+    return images if images.classes == run.classes else renumbered(images, run, source)
 
 
 class _Reduced:
@@ -219,14 +252,14 @@ class _Reduced:
         return self.images.name(i)
 
 
-def _renumbered(images: ImageSet, run: Run, source: str) -> ImageSet:
+def renumbered(images: ImageSet, run: Run, source: str) -> ImageSet:
     """The same images, labelled with the run's class numbers. Raises FovealError for classes it does not know."""
     strange = sorted(set(images.classes) - set(run.classes))
     if strange:
         missing = sorted(set(run.classes) - set(images.classes))
-        lacking = f" and lacks {_listed(missing)}" if missing else ""
+        lacking = f" and lacks {listed(missing)}" if missing else ""
         raise FovealError(
-            f"{source} has {_listed(strange)}, which {run.path} was not trained to tell{lacking}",
+            f"{source} has {listed(strange)}, which {run.path} was not trained to tell{lacking}",
             "rename the classes to the run's, or take them out of the set",
         )
     numbers = torch.tensor([run.classes.index(name) for name in images.classes])
@@ -235,15 +268,51 @@ def _renumbered(images: ImageSet, run: Run, source: str) -> ImageSet:
     return renumbered
 
 
-def _numbers(protocols: Sequence[str], measured: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
-    """The scalars of all protocols by name, those of the first one without its name."""
-    prefixes = ["", *(f"{protocol}/" for protocol in protocols[1:])]
+def configured(protocols: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """The protocols that texts name, with their options bound. FovealError for none, an unknown one or one twice."""
+    if not protocols:
+        raise FovealError("no protocol was asked for", f"choose of: {', '.join(catalog.names('protocol'))}")
+    functions = {name: catalog.configured("protocol", name) for name in protocols}
+    if len(functions) < len(protocols):
+        twice = next(name for name in protocols if list(protocols).count(name) > 1)
+        raise FovealError(f"protocol {twice} was asked for twice", "name each once, or with other options")
+    return functions
+
+
+def measure(
+    predictor: Recogniser, images: ImageSet, functions: Mapping[str, Callable[..., Any]]
+) -> dict[str, dict[str, Any]]:
+    """What each protocol yields for the images, whose labels are the predictor's classes."""
+    least = predictor.pipeline.min_side(train=False)
     return {
-        prefix + name: float(value)
-        for prefix, values in zip(prefixes, measured, strict=True)
-        for name, value in values.items()
-        if not isinstance(value, Tensor)
+        name: dict(protocol(predictor, _Reduced(images, None if _rescales(protocol) else least)))
+        for name, protocol in functions.items()
     }
+
+
+def of_protocol(name: str, values: Mapping[str, Any]) -> Measured:
+    """The scalars that a protocol yielded, and the intervals of its errors from its probabilities."""
+    metrics = {key: float(value) for key, value in values.items() if not isinstance(value, Tensor)}
+    counts = {"top1_error": 1, "top5_error": 5}
+    wrong = {
+        key: top_k_wrong(values["probabilities"], values["labels"], k) for key, k in counts.items() if key in metrics
+    }
+    return Measured(name, metrics, {key: bootstrap_interval(one) for key, one in wrong.items()})
+
+
+def together(measured: Sequence[Measured]) -> dict[str, float]:
+    """The numbers of all protocols by name, those of the first one without its name."""
+    prefixes = ["", *(f"{part.protocol}/" for part in measured[1:])]
+    return {
+        prefix + name: value
+        for prefix, part in zip(prefixes, measured, strict=True)
+        for name, value in part.metrics.items()
+    }
+
+
+def _rescales(protocol: Callable[..., Any]) -> bool:
+    """Whether a protocol may show images at other sizes than the recipe, so that they are needed as they are."""
+    return bool({"scale", "scales"} & catalog.options(protocol).keys())
 
 
 def _save(folder: Path, evaluation: Evaluation, names: Sequence[str]) -> None:
@@ -257,67 +326,3 @@ def _save(folder: Path, evaluation: Evaluation, names: Sequence[str]) -> None:
 
 def _plain(values: Tensor) -> list[float | int | None]:
     return [None if isinstance(v, float) and math.isnan(v) else v for v in values.tolist()]
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    kind = "class" if len(names) == 1 else "classes"
-    return f"{kind} {shown}" + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _text(e: Evaluation) -> str:
-    title = f"{e.model} ({e.checkpoint}) on {e.data}, {e.split} split: {e.images:,} images, {len(e.classes)} classes"
-    parts = [title, _text_of_figures(e), _text_of_classes(e), _text_of_mistakes(e), _remarks(e)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _text_of_figures(e: Evaluation) -> str:
-    figures = {name: (value, _UNITS.get(name.rpartition("_")[2], "")) for name, value in e.metrics.items()}
-    figures["calibration_error"] = (100 * e.calibration.ece, "%")
-    width = max(map(len, figures))
-    lines = []
-    for name, (value, unit) in figures.items():
-        label = name.replace("_", " ").replace("top1", "top-1").replace("top5", "top-5")
-        lines.append(f"{label:<{width + 1}} {value:8.{2 if unit == '%' else 4}f} {unit}")
-        if name == "top1_error":
-            lines[-1] += "   95 % interval {:.2f} to {:.2f}".format(*e.interval)
-    return "\n".join(lines)
-
-
-def _text_of_classes(e: Evaluation) -> str:
-    table = e.per_class
-    shown = [i for i in range(len(e.classes)) if table.support[i] > 0]
-    left = len(shown) - _LONG_TABLE
-    if left > 0:
-        shown = sorted(shown, key=lambda i: float(table.f1[i]))[:_LONG_TABLE]
-    width = max(len("class"), *(len(e.classes[i]) for i in shown))
-    lines = [f"{'class':<{width}}  precision   recall       F1   images"]
-    for i in shown:
-        cells = (_percent(column[i]) for column in (table.precision, table.recall, table.f1))
-        lines.append(f"{e.classes[i]:<{width}}    {'  '.join(cells)}  {int(table.support[i]):7,}")
-    if left > 0:
-        lines.append(f"({left} more classes whose F1 is no worse)")
-    return "\n".join(lines)
-
-
-def _text_of_mistakes(e: Evaluation) -> str:
-    table = e.confusion
-    pairs = [
-        f"{e.classes[true]} taken for {e.classes[taken]}: {count:,} of {int(table[true].sum()):,}"
-        for true, taken, count in most_confused(table, 5)
-    ]
-    return "most frequent mistakes\n" + "\n".join(f"  {pair}" for pair in pairs) if pairs else "no mistakes"
-
-
-def _remarks(e: Evaluation) -> str:
-    lines = []
-    if e.absent:
-        lines.append(f"no images of {_listed(e.absent)}")
-    if e.skipped:
-        file, reason = e.skipped[0]
-        lines.append(f"unreadable and skipped: {len(e.skipped)}, the first one being {file}: {reason}")
-    return "\n".join(lines)
-
-
-def _percent(share: Tensor) -> str:
-    return "     –" if share.isnan() else f"{100 * float(share):5.1f}%"
