@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from foveal.cli.settings import parse_options, parse_shape
+from foveal.cli.settings import parse_options, parse_settings, parse_shape
 from foveal.cli.tables import table
+from foveal.errors import FovealError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Input = Annotated[str, typer.Option("--input", help="Channels x height x width, for example 3x227x227.")]
@@ -59,17 +60,28 @@ def models(json_: Json = False) -> None:
 
 
 def show(
-    network: Annotated[str, typer.Argument(help="A network, package.module:function, or a run's folder.")],
+    network: Annotated[str, typer.Argument(help="A network, package.module:function, a run's folder, or a recipe.")],
     options: Annotated[list[str] | None, typer.Argument(help="The network's options, as key=value.")] = None,
     input_: Input = "",
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Draw what a recipe's augmentation makes of data=PATH instead.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With --augment: the picture to write.", show_default="NAME_augmented.png")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Print a network layer by layer.
+    """Print a network layer by layer; or draw the augmented images of a recipe.
 
     \b
-      foveal show vgg16
       foveal show resnet34 shortcut=A --input 3x160x160
+      foveal show --augment resnet20_cifar10 data=./photos prepare="resize_exact(32,32)"
     """
+    if augment:
+        _show_augmentation(network, parse_settings(options or []), out)
+        return
+    if out:
+        raise FovealError(f"--out {out} is for --augment", "leave it away: the table is printed")
     from foveal.graph.table import show as show_network
 
     shape = parse_shape(input_) if input_ else None
@@ -87,6 +99,23 @@ def show(
     else:
         result = show_network(network, shape)
     typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else str(result))
+
+
+def _show_augmentation(name: str, settings: dict[str, Any], out: Path | None) -> None:
+    from foveal.data.augmentation_sheet import augmentation_sheet
+    from foveal.data.open import open_data
+    from foveal.recipes import resolve
+    from foveal.training.inputs import view
+    from foveal.training.run import Run
+
+    if (Path(name) / "recipe.json").is_file():
+        recipe = Run(name).recipe.with_settings(**settings)
+    else:
+        recipe = resolve(name, **settings)
+    images = open_data(recipe.data, "train", seed=recipe.seed)
+    file = out or Path(f"{recipe.name}_augmented.png")
+    augmentation_sheet(images, view(recipe), file, title=f"{recipe.name} on {recipe.data}", seed=recipe.seed)
+    typer.echo(f"{len(recipe.augment)} random steps on {len(images):,} images: {file}")
 
 
 def build(

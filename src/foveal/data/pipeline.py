@@ -5,7 +5,7 @@ Everything is uint8 until `normalise`, which runs on the device. A batch and its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -108,6 +108,13 @@ class Pipeline:
         The result is a function of the image and of (seed, epoch, index) alone.
         """
         current = _stacked(images)
+        for stage in self.stages(current, indices, epoch):
+            current = stage
+        return self.centre(current)
+
+    def stages(self, images: Images, indices: Tensor, epoch: int) -> Iterator[Images]:
+        """What `augment` makes of the images after each of the random steps, before the centre."""
+        current = images
         draws = [step.draws if isinstance(step, BatchTransform) else 0 for step in self.augment_steps]
         numbers = torch.split(uniforms(self.seed, epoch, indices, sum(draws)), draws, dim=1) if draws else ()
         for place, (step, u) in enumerate(zip(self.augment_steps, numbers, strict=True)):
@@ -117,7 +124,7 @@ class Pipeline:
                 seeds = [mix(self.seed, epoch, int(index), place) for index in indices]
                 pairs = zip(current, seeds, strict=True)
                 current = _stacked([_seeded(step, image, seed) for image, seed in pairs])
-        return self.centre(current)
+            yield current
 
     def centre(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """The central `input` of prepared images, the view at test time: uint8 [B, *input]."""
