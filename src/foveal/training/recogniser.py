@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.data.pipeline import Pipeline
+from foveal.graph.convolutionalize import convolutionalize
 from foveal.graph.exits import exit_costs
 from foveal.tasks import classify
 from foveal.training.device import Placement
@@ -75,8 +76,6 @@ class Recogniser:
         return torch.stack([one.float().softmax(1) for one in scores]).cpu()
 
     def _convolutional(self, offsets: bool) -> nn.Module:
-        from foveal.graph.convolutionalize import convolutionalize
-
         network = convolutionalize(self.model, self.input)
         return self.placement.place(network)
 
