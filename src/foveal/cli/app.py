@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli import apply, data, inspect, learn
+from foveal.cli import apply, data, inspect, learn, results
 
 app = typer.Typer(
     name="foveal",
@@ -37,5 +37,5 @@ def common(
     """Options that stand before the verb; `debug` is read in main(), where errors end."""
 
 
-for module in (inspect, data, learn, apply):
+for module in (inspect, data, learn, apply, results):
     module.register(app)
