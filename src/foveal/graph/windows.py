@@ -15,6 +15,7 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.contrast import LocalContrastNorm
 from foveal.layers.dilated_pool import (
     DilatedAvgPool1d,
     DilatedAvgPool2d,
@@ -24,6 +25,7 @@ from foveal.layers.dilated_pool import (
     DilatedMaxPool3d,
 )
 from foveal.layers.locally_connected import LocallyConnected2d
+from foveal.layers.pooling import CrossChannelPool
 from foveal.layers.rbf import RBF
 from foveal.layers.shortcut import PadShortcut
 from foveal.layers.sliding import SlidingLinear, SlidingRBF, Trim
@@ -165,8 +167,14 @@ def output_sizes(module: nn.Module, size: Size) -> Size:
     return tuple(n if o is None else o for o, n in zip(wanted, size, strict=True))
 
 
+def registered(module: nn.Module) -> type[nn.Module] | None:
+    """The layer's class, or the nearest one that it derives from, that is in the table."""
+    return next((kind for kind in type(module).__mro__ if kind in _RULES), None)
+
+
 def _rule(module: nn.Module) -> _Rule | None:
-    return next((_RULES[kind] for kind in type(module).__mro__ if kind in _RULES), None)
+    kind = registered(module)
+    return None if kind is None else _RULES[kind]
 
 
 def _named(module: nn.Module, path: str) -> str:
@@ -237,7 +245,7 @@ def _linear_macs(linear: nn.Linear, input: Size, output: Size) -> int:
 
 
 def _table_macs(conv: TableConv2d, input: Size, output: Size) -> int:
-    return math.prod(output[1:]) * conv.weight.numel()
+    return math.prod((input if conv.transposed else output)[1:]) * conv.weight.numel()
 
 
 def _unshared_macs(layer: LocallyConnected2d, input: Size, output: Size) -> int:
@@ -248,10 +256,22 @@ def _distance_macs(rbf: RBF, input: Size, output: Size) -> int:
     return rbf.centres.numel()
 
 
-def _valid(layer: Subsampling | TableConv2d | LocallyConnected2d) -> Window:
+def _table(conv: TableConv2d) -> Window:
+    extra = (conv.stride - 1 if conv.transposed else 0,) * 2
+    numbers = ((conv.kernel_size,) * 2, (conv.stride,) * 2, (conv.padding,) * 2, (1, 1))
+    return Window(*numbers, transposed=conv.transposed, extra=extra)
+
+
+def _valid(layer: Subsampling | LocallyConnected2d) -> Window:
     """Square and unpadded, in two dimensions."""
     stride, dilation = getattr(layer, "stride", 1), getattr(layer, "dilation", 1)
     return Window((layer.kernel_size,) * 2, (stride,) * 2, (0, 0), (dilation,) * 2)
+
+
+def _contrast(norm: LocalContrastNorm) -> Window:
+    """Mean and deviation look one behind the other. The image's mean deviation, a floor for all, is left aside."""
+    reach = (norm.size // 2) * (2 if norm.subtractive and norm.divisive else 1)
+    return Window((2 * reach + 1,) * 2, (1, 1), (reach,) * 2, (1, 1))
 
 
 def _sparse(pool: DilatedMaxPool2d) -> Window:
@@ -303,9 +323,10 @@ register(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.ReLU6, nn.GELU, nn.SiLU, nn
 register(nn.Tanh, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.Softmax, nn.LogSoftmax, nn.Softmax2d)(_pointwise)
 register(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LocalResponseNorm)(_pointwise)
 register(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)(_pointwise)
-register(Step, ScaledTanh, Maxout, SynchronisedBatchNorm, SynchronisedDropout)(_pointwise)
+register(Step, ScaledTanh, Maxout, CrossChannelPool, SynchronisedBatchNorm, SynchronisedDropout)(_pointwise)
+register(LocalContrastNorm)(_contrast)
 register(Subsampling)(_valid)
-register(TableConv2d, macs=_table_macs)(_valid)
+register(TableConv2d, macs=_table_macs)(_table)
 register(LocallyConnected2d, macs=_unshared_macs)(_valid)
 register(PadShortcut)(_every)
 register(RBF, macs=_distance_macs)(_whole)

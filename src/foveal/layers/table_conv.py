@@ -11,39 +11,52 @@ from torch import Tensor, nn
 
 
 class TableConv2d(nn.Module):
-    """Valid convolution, stride 1, between listed pairs of maps: [N, C, H, W] → [N, len(table), H-k+1, W-k+1].
+    """Convolution between listed pairs of maps, [N, C, H, W] → [N, len(table), H-k+1, W-k+1] without the options.
 
     LeCun et al. (1998), section II.B and table I, layer C3. `table[o]` lists the input maps that output map o reads.
     `weight` [connections, k, k] holds one kernel for each listed pair, in the table's order, `bias` [len(table)] one
-    number a map: no parameter exists for a pair that is not listed. Raises ValueError for a map that does not exist or
-    is listed twice.
+    number a map: no parameter exists for a pair that is not listed. `stride`, `padding` and `bias` are nn.Conv2d's;
+    `transposed` makes it nn.ConvTranspose2d with output_padding = stride - 1: grids grow by the stride. Raises
+    ValueError for a map that does not exist or is listed twice.
     """
 
-    def __init__(self, in_channels: int, table: Sequence[Sequence[int]], kernel_size: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        table: Sequence[Sequence[int]],
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        transposed: bool = False,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         for row in table:
             if not row or len(set(row)) != len(row) or not all(0 <= i < in_channels for i in row):
                 raise ValueError(f"table row {tuple(row)}: each of 0..{in_channels - 1} at most once, and at least one")
         self.in_channels, self.out_channels, self.kernel_size = in_channels, len(table), kernel_size
+        self.stride, self.padding, self.transposed = stride, padding, transposed
         self.table = tuple(tuple(row) for row in table)
         pairs = [o * in_channels + i for o, row in enumerate(self.table) for i in row]
         self.register_buffer("pairs", torch.tensor(pairs))  # places of the kernels in the dense weight
         self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.empty(self.out_channels))
+        self.bias = nn.Parameter(torch.empty(self.out_channels)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Uniform in ±1/sqrt(fan-in of each map), torch's habit; a network's own initialisation replaces it."""
-        for kernels, bias, fan_in in self.maps():
-            nn.init.uniform_(kernels, -(fan_in**-0.5), fan_in**-0.5)
-            nn.init.uniform_(bias, -(fan_in**-0.5), fan_in**-0.5)
+        for tensors, fan_in in self.maps():
+            for tensor in tensors:
+                nn.init.uniform_(tensor, -(fan_in**-0.5), fan_in**-0.5)
 
     @torch.no_grad()
-    def maps(self) -> list[tuple[Tensor, Tensor, int]]:
-        """For each output map: views of its kernels [len(row), k, k] and of its bias [1], and its number of inputs."""
+    def maps(self) -> list[tuple[tuple[Tensor, ...], int]]:
+        """For each output map: views of its kernels [len(row), k, k] and, if there is one, of its bias [1]; its number
+        of inputs."""
         kernels = torch.split(self.weight, [len(row) for row in self.table])
         return [
-            (k, self.bias[o : o + 1], len(row) * self.kernel_size**2)
+            ((k,) if self.bias is None else (k, self.bias[o : o + 1]), len(row) * self.kernel_size**2)
             for o, (k, row) in enumerate(zip(kernels, self.table, strict=True))
         ]
 
@@ -56,7 +69,10 @@ class TableConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # One dense convolution with zeros: far faster than sixteen small ones, and equal to them.
-        return F.conv2d(x, self.dense_weight(), self.bias)
+        if self.transposed:
+            weight = self.dense_weight().transpose(0, 1)
+            return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding, self.stride - 1)
+        return F.conv2d(x, self.dense_weight(), self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"

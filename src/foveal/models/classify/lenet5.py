@@ -140,8 +140,8 @@ def _initialised(model: _Model) -> _Model:
     """Appendix A: every weight and bias uniform in ±2.4 / (number of inputs of its unit)."""
     for layer in model:
         if isinstance(layer, TableConv2d):
-            for kernels, bias, fan_in in layer.maps():
-                _uniform(fan_in, kernels, bias)
+            for tensors, fan_in in layer.maps():
+                _uniform(fan_in, *tensors)
         elif isinstance(layer, Subsampling):
             _uniform(layer.kernel_size**2, layer.weight, layer.bias)
         elif isinstance(layer, nn.Conv2d | nn.Linear):
