@@ -82,6 +82,7 @@ def test_names_are_unique() -> None:
         ("BN", nn.BatchNorm2d(3)),
         ("LeakyReLU 0.1", nn.LeakyReLU(0.1)),
         ("LeakyReLU", nn.LeakyReLU(0.01)),
+        ("PReLU", nn.PReLU(3)),
         ("Dropout 0.3", nn.Dropout(0.3)),
         ("Dropout", nn.Dropout(0.5)),
         ("Tanh", nn.Tanh()),
@@ -93,6 +94,12 @@ def test_each_word(text: str, layer: nn.Module) -> None:
     model = parse(text, input=(3, 16, 16))
     assert repr(model[0]) == repr(layer)
     assert to_text(nn.Sequential(layer)) == text
+
+
+def test_a_prelu_has_one_slope_a_map() -> None:
+    with pytest.raises(FovealError, match=r"'1'.*behind 4 maps"):
+        to_text(nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU()))
+    assert sum(p.numel() for p in parse("3-1Conv4 (PReLU) → FC5 (PReLU)", input=(1, 8, 8))[1].parameters()) == 4
 
 
 def test_spelling_is_free_and_printing_is_not() -> None:
@@ -219,7 +226,9 @@ def test_branching_networks_are_refused() -> None:
         to_text(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Linear(4, 2)))
 
 
-EXTRAS = st.sampled_from(["ReLU", "BN", "Tanh", "Sigmoid", "LeakyReLU 0.2", "LeakyReLU", "Dropout", "Dropout 0.25"])
+EXTRAS = st.sampled_from(
+    ["ReLU", "BN", "Tanh", "Sigmoid", "LeakyReLU 0.2", "LeakyReLU", "PReLU", "Dropout", "Dropout 0.25"]
+)
 
 
 @st.composite

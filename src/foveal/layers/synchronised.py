@@ -13,10 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.layers.drop_connect import DropConnect
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_UNCOORDINATED = (nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+_UNCOORDINATED = (
+    nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, DropConnect,
+)  # fmt: skip
 
 
 def synchronise(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@
 | `Flatten` | maps to a vector, where no FC follows |
 | `Norm` | AlexNet's local response normalisation |
 | `BN`, `ReLU`, `Tanh`, `Sigmoid`, `LeakyReLU 0.1`, `Dropout 0.3` | as named; slope 0.01 and rate 0.5 if not given |
+| `PReLU` | ReLU whose slope below 0 is learnt, one for each map |
 | `A (ReLU)`, `A (Dropout, ReLU)` | layers behind A; `(NoBias)` takes the bias from a convolution or FC |
 | `[A → B]x3` | repeated |
 | `→`, `->` | then |

@@ -27,7 +27,7 @@ BATCH_NORM: dict[int, type[nn.Module]] = {
     2: nn.BatchNorm2d,
     3: nn.BatchNorm3d,
 }
-_PARTS = {"BN": "bn", "ReLU": "relu", "LeakyReLU": "relu", "Dropout": "drop", "GlobalAvgPool": "pool"}
+_PARTS = {"BN": "bn", "ReLU": "relu", "LeakyReLU": "relu", "PReLU": "relu", "Dropout": "drop", "GlobalAvgPool": "pool"}
 _MOST_WEIGHTS = 10**9  # of a network in memory; on the meta device only the 64-bit sizes of torch bound it
 
 
@@ -143,7 +143,7 @@ class _Maker:
         elif step.word == "Norm" and not self.grid:
             self._fail(placed, "Norm normalises maps, and here is a vector", "put it before the first FC")
         else:
-            self._weigh(placed, 2 * self.channels if step.word == "BN" else 0)
+            self._weigh(placed, {"BN": 2, "PReLU": 1}.get(step.word, 0) * self.channels)
             self._put(_PARTS.get(step.word, step.word.lower()), self._module(step))
 
     def _module(self, step: Plain) -> nn.Module:
@@ -151,6 +151,8 @@ class _Maker:
             make: Any = BATCH_NORM[len(self.grid)]
             batch_norm: nn.Module = make(self.channels)
             return batch_norm
+        if step.word == "PReLU":
+            return nn.PReLU(self.channels)
         if step.value is not None:
             return nn.LeakyReLU(step.value) if step.word == "LeakyReLU" else nn.Dropout(step.value)
         return _PLAIN[step.word]()

@@ -29,6 +29,7 @@ def to_text(model: nn.Module) -> str:
         )
     steps: list[Step] = []
     vector = flattened = False
+    maps: int | None = None  # unknown before the first layer with weights
     for path, module in _leaves(model, ""):
         step = step_of(module)
         if step is None:
@@ -36,6 +37,12 @@ def to_text(model: nn.Module) -> str:
                 f"the notation has no word for layer '{path}': {_shown(module)}",
                 "it has square windows, zero padding and usual settings; foveal.graph.table.show describes any network",
             )
+        if isinstance(module, nn.PReLU) and maps is not None and module.num_parameters != maps:
+            raise FovealError(
+                f"the notation has no word for layer '{path}': {module} behind {maps} maps",
+                "its PReLU has one slope for each map",
+            )
+        maps = getattr(step, "maps", getattr(step, "outputs", maps)) if step != Plain("Flatten") else None
         if isinstance(step, FC) and not vector and any(map(_makes_maps, steps)):
             raise FovealError(
                 f"layer '{path}' is fully connected along one dimension of a map; an FC of the notation sees all of it",
@@ -108,6 +115,7 @@ _SPELLERS: dict[type[nn.Module], Callable[[Any], Step | None]] = {
     nn.LocalResponseNorm: _if_set("Norm", "size alpha beta k", (5, 5e-4, 0.75, 2.0)),
     nn.Flatten: _if_set("Flatten", "start_dim end_dim", (1, -1)),
     nn.LeakyReLU: lambda relu: _valued("LeakyReLU", relu.negative_slope),
+    nn.PReLU: lambda _: Plain("PReLU"),
     nn.Dropout: lambda dropout: _valued("Dropout", dropout.p),
     nn.ReLU: lambda _: Plain("ReLU"),
     nn.Tanh: lambda _: Plain("Tanh"),

@@ -66,7 +66,7 @@ class Plain:
 Step = Conv | Pool | FC | Plain
 
 DEFAULTS = {"LeakyReLU": 0.01, "Dropout": 0.5}
-ATTACHED = ("BN", "ReLU", "LeakyReLU", "Tanh", "Sigmoid", "Dropout")  # written in brackets behind Conv and FC
+ATTACHED = ("BN", "ReLU", "LeakyReLU", "PReLU", "Tanh", "Sigmoid", "Dropout")  # written in brackets behind Conv and FC
 WORDS = (*ATTACHED, "Norm", "GlobalAvgPool", "Flatten")
 
 
