@@ -23,6 +23,7 @@ _VERBS = {
     "ensemble": "foveal.evaluation.ensemble",
     "predict": "foveal.prediction",
     "explain": "foveal.explanations",
+    "optimize": "foveal.inference",
     "load": "foveal.training.run",
     "load_weights": "foveal.weights",
     "save_weights": "foveal.weights",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from foveal.experiment import train as train
     from foveal.explanations import explain as explain
     from foveal.graph.table import show as show
+    from foveal.inference import optimize as optimize
     from foveal.models import create as create
     from foveal.notation import build as build
     from foveal.prediction import predict as predict

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from foveal.data.pipeline import normalise
 from foveal.errors import FovealError
 from foveal.graph.count import count
+from foveal.inference import native_bfloat16
 from foveal.training.recipe import Recipe
 
 _GAIN = 10_000_000  # multiply-adds an image above which bfloat16 pays on a CPU: in ResNet-20 (41 M), not in LeNet-5
@@ -173,7 +174,7 @@ def _cpu_dtype(facts: Probe) -> tuple[torch.dtype, str]:
         return torch.float32, "the network does not convolve"
     if facts.macs < _GAIN:
         return torch.float32, f"with {millions:.2g} million multiply-adds an image bfloat16 would gain nothing"
-    native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name, False)]
+    native = native_bfloat16(torch.device("cpu"))
     if not native:
         return torch.float32, "this CPU has no bfloat16 (AVX512-BF16 or AMX)"
-    return torch.bfloat16, f"this CPU has {native[0]}, the network {millions:.0f} million multiply-adds an image"
+    return torch.bfloat16, f"this CPU has {native}, the network {millions:.0f} million multiply-adds an image"

@@ -1,0 +1,158 @@
+"""optimize: the same function, another copy, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import foveal
+from foveal.errors import FovealError
+from foveal.inference import native_bfloat16, optimize, output_difference
+from foveal.layers.weight_norm import normalise_weights
+from foveal.models import create
+
+SMALL = {"resnet20": 19, "densenet_bc100_cifar": 48, "preact_resnet110": 55, "nin_cifar": 0}  # batch norms that fold
+
+
+def settled(model: nn.Module, images: Tensor) -> nn.Module:
+    """With statistics and scales of batch norm as training leaves them."""
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.momentum = None
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.2)
+    with torch.no_grad():
+        model.train()(images)
+    return model
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_the_same_scores_with_folded_norms(name: str, images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = settled(create(name), images)
+    before = copy.deepcopy(model.state_dict())
+    fast = foveal.optimize(model, (3, 32, 32), dtype="float32")
+    assert fast.folded == SMALL[name]
+    difference = output_difference(model, fast, images)
+    assert difference.relative < 1e-5
+    assert difference.agreement == 1
+    assert model.training  # and otherwise as it was
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert {id(p) for p in fast.parameters()}.isdisjoint(map(id, model.parameters()))
+    assert not any(p.requires_grad for p in fast.parameters())
+    assert type(fast.network) is type(model)
+
+
+def test_bfloat16_weights_once(images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = settled(create("densenet40_cifar"), images)
+    fast = optimize(model, dtype="bfloat16")
+    kinds = {p.dtype for path, p in fast.named_parameters() if "bn" not in path}
+    assert kinds == {torch.bfloat16}
+    norm = fast.network.get_submodule("bn_last")
+    assert norm.get_buffer("running_var").dtype == torch.float32  # what stays keeps its precision
+    scores = fast(images)
+    assert scores.dtype == torch.float32
+    difference = output_difference(model, fast, images)
+    assert 1e-5 < difference.relative < 0.03
+    assert "% of the images" in difference.text()
+
+
+def test_layout_is_channels_last(images: Tensor) -> None:
+    fast = optimize(create("resnet20"), dtype="float32")
+    assert fast.network.get_parameter("conv3_1.conv1.weight").is_contiguous(memory_format=torch.channels_last)
+    seen: list[bool] = []
+    fast.network.get_submodule("conv3_1").register_forward_hook(
+        lambda m, i, out: seen.append(out.is_contiguous(memory_format=torch.channels_last))
+    )
+    fast(images)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("capability", [True, False])
+def test_auto_goes_by_the_hardware_and_the_network(capability: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capability})
+    assert native_bfloat16(torch.device("cpu")) == ("avx512_bf16" if capability else "")
+    native = torch.bfloat16 if capability else torch.float32
+    assert optimize(create("resnet20"), (3, 32, 32)).dtype == native
+    assert optimize(create("lenet5"), (1, 32, 32)).dtype == torch.float32  # too small to gain
+    assert optimize(create("mlp")).dtype == torch.float32  # does not convolve
+
+
+class Shared(nn.Module):
+    """Where folding would be wrong: a convolution that two read, a norm without statistics, transposed groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)
+        self.up, self.bn3 = nn.ConvTranspose2d(4, 4, 2, 2, groups=2), nn.BatchNorm2d(4)
+        self.up2, self.bn4 = nn.ConvTranspose2d(4, 3, 2, 2, bias=False), nn.BatchNorm2d(3, affine=False)
+        self.flatten, self.fc, self.bn5 = nn.Flatten(), nn.Linear(3 * 32 * 32, 5, bias=False), nn.BatchNorm1d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.conv1(x)
+        second = self.bn2(self.conv2(first + self.bn1(first)))
+        scores: Tensor = self.bn5(self.fc(self.flatten(self.bn4(self.up2(self.bn3(self.up(second)))))))
+        return scores
+
+
+def test_folds_only_where_the_function_stays() -> None:
+    torch.manual_seed(0)
+    model, images = Shared(), torch.randn(4, 3, 8, 8)
+    for norm in (model.bn1, model.bn2, model.bn3, model.bn5):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias)
+    model(images)
+    fast = optimize(model, dtype="float32")
+    assert fast.folded == 2  # bn4 and bn5
+    assert output_difference(model, fast, images).relative < 1e-5
+
+
+def test_computed_weights_become_plain_ones(images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = settled(normalise_weights(create("resnet20")), images)
+    fast = optimize(model, dtype="float32")
+    assert not [key for key in fast.state_dict() if "original" in key]
+    assert output_difference(model, fast, images).relative < 1e-5
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_local_response_norm(size: int) -> None:
+    norm = nn.LocalResponseNorm(size, 0.3, 0.75, 2.0)
+    x = torch.randn(2, 7, 3, 3)
+    fast = optimize(nn.Sequential(nn.Conv2d(7, 7, 1), norm), dtype="float32").network
+    assert type(fast.get_submodule("1")) is not nn.LocalResponseNorm
+    torch.testing.assert_close(fast.get_submodule("1")(x), norm(x))
+    assert fast.get_submodule("1")(x.bfloat16()).dtype == torch.bfloat16  # torch's has none on a CPU
+
+
+def test_a_lone_layer() -> None:
+    conv = nn.Conv2d(3, 4, 3)
+    x = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(optimize(conv, dtype="float32")(x), conv(x))
+
+
+def test_mistakes_name_the_way_out() -> None:
+    model = create("resnet20")
+    with pytest.raises(FovealError, match="did you mean bfloat16"):
+        optimize(model, dtype="bfloat")
+    with pytest.raises(FovealError, match="optimise again"):
+        optimize(model, dtype="float32").train()
+    with pytest.raises(FovealError, match="takes 3 channels and is given 1x32x32"):
+        optimize(model, (1, 32, 32))
+
+    class Functional(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.relu(x)
+
+    with pytest.raises(FovealError, match=r"nn\.ReLU"):
+        optimize(Functional())
