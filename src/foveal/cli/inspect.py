@@ -22,15 +22,24 @@ def register(app: typer.Typer) -> None:
         app.command(no_args_is_help=verb is not models)(verb)
 
 
-def models(json_: Json = False) -> None:
+def models(
+    compare: Annotated[Path | None, typer.Option(help="Draw accuracy, operations and parameters to this file.")] = None,
+    json_: Json = False,
+) -> None:
     """List the networks and their facts.
 
     \b
       foveal models
-      foveal models --json
+      foveal models --compare networks.png
     """
     from foveal import catalog
 
+    if compare:
+        from foveal.report.comparison import compare as draw
+
+        typer.echo(f"chart: {draw(compare)}", err=json_)
+        if not json_:
+            return
     rows: list[dict[str, Any]] = []
     for name, entry in catalog.entries("model").items():
         facts = catalog.facts(name)
