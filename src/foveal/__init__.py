@@ -14,6 +14,7 @@ _VERBS = {
     "create": "foveal.models",
     "build": "foveal.notation",
     "show": "foveal.graph.table",
+    "dense": "foveal.graph.dense",
     "open_data": "foveal.data.open",
     "diagnose": "foveal.data.doctor",
     "convert": "foveal.data.convert",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from foveal.evaluation.ensemble import ensemble as ensemble
     from foveal.experiment import train as train
     from foveal.explanations import explain as explain
+    from foveal.graph.dense import dense as dense
     from foveal.graph.table import show as show
     from foveal.inference import optimize as optimize
     from foveal.models import create as create

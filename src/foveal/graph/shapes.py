@@ -92,28 +92,28 @@ def _execute(
 
 def _call(node: fx.Node, module: nn.Module | None, args: Any, kwargs: Any) -> Any:
     if module is not None:
-        return _ghost(module).forward(*args, **kwargs)
+        return ghost(module).forward(*args, **kwargs)
     if node.op == "call_method":
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     assert callable(node.target)
     return node.target(*args, **kwargs)
 
 
-def _ghost(module: nn.Module) -> nn.Module:
+def ghost(module: nn.Module) -> nn.Module:
     """A copy without weights, hooks or training behaviour; the original is not touched."""
-    ghost = type(module).__new__(type(module))  # copy.copy refuses parametrised layers
-    state = ghost.__dict__
+    copied = type(module).__new__(type(module))  # copy.copy refuses parametrised layers
+    state = copied.__dict__
     state.update(module.__dict__)
     state["_parameters"] = {name: _meta(p) for name, p in module._parameters.items()}
     state["_buffers"] = {name: _meta(b) for name, b in module._buffers.items()}
-    state["_modules"] = {name: child and _ghost(child) for name, child in module._modules.items()}
+    state["_modules"] = {name: child and ghost(child) for name, child in module._modules.items()}
     for hooks in [name for name in state if name.endswith("_hooks")]:
         state[hooks] = OrderedDict()
     for name, value in list(state.items()):
         if isinstance(value, Tensor):
             state[name] = _meta(value)
     state["training"] = False
-    return ghost
+    return copied
 
 
 def _meta(value: Tensor | None) -> Tensor | None:

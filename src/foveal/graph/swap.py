@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import fx, nn
 
 from foveal.errors import FovealError
+from foveal.graph.windows import registered
 
 Swap = Callable[[Any], nn.Module]
 """From a leaf of the copy to what stands in its place; parameters and buffers are to be taken over."""
 
 
-def swapped(model: nn.Module, plan: Mapping[str, Swap], graph: fx.Graph | None = None) -> nn.Module:
+def swapped(
+    model: nn.Module,
+    plan: Mapping[str, Swap],
+    graph: fx.Graph | None = None,
+    added: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> nn.Module:
     """A deep copy of `model` with the leaves of `plan`, a path of the trace each, exchanged. `model` is left as it is.
 
-    `graph`, an edited trace, is given where forward itself has to change; the result is then an fx.GraphModule with
-    the same keys for all that forward uses. FovealError for leaves that do more than their type says.
+    `graph`, an edited trace, is given where forward itself has to change, with the modules that it needs `added`; the
+    result is then an fx.GraphModule with the same keys for all that forward uses. FovealError for leaves that do more
+    than their type says.
     """
     result = copy.deepcopy(model)
     own = dict(model.named_modules(remove_duplicate=False))
@@ -33,12 +41,14 @@ def swapped(model: nn.Module, plan: Mapping[str, Swap], graph: fx.Graph | None =
         new = swap(old)
         if new is not old:
             result.set_submodule(path, new.train(old.training))
+    for name, module in added.items():
+        result.add_module(name, module)
     return result if graph is None else fx.GraphModule(result, graph, type(model).__name__)
 
 
 def check_plain(path: str, module: nn.Module) -> None:
     """Raises FovealError for a leaf whose hooks, own forward or parametrised weights an exchange would lose."""
-    why = strangeness(module)
+    why = "has parametrised weights" if hasattr(module, "parametrizations") else strangeness(module)
     if why:
         raise FovealError(
             f"layer '{path}' ({type(module).__name__}) {why}, which the pass would lose",
@@ -47,14 +57,12 @@ def check_plain(path: str, module: nn.Module) -> None:
 
 
 def strangeness(module: nn.Module) -> str:
-    """What a leaf does beyond its type's arithmetic; "" for nothing."""
+    """What a leaf does beyond the arithmetic of the type that is registered in `graph.windows`; "" for nothing."""
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         return "has hooks"
-    if hasattr(module, "parametrizations"):
-        return "has parametrised weights"
-    base = next(kind for kind in type(module).__mro__ if kind.__module__.startswith(("torch.nn.", "foveal.")))
+    base = registered(module)
     if any(getattr(type(module), name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")):
-        return f"has a forward of its own, not {base.__name__}'s"
+        return f"has a forward of its own, not that of {base.__name__ if base else 'any known layer'}"
     return ""
 
 

@@ -28,7 +28,7 @@ from foveal.layers.locally_connected import LocallyConnected2d
 from foveal.layers.pooling import CrossChannelPool
 from foveal.layers.rbf import RBF
 from foveal.layers.shortcut import PadShortcut
-from foveal.layers.sliding import SlidingLinear, SlidingRBF, Trim
+from foveal.layers.sliding import DilatedTableConv2d, SlidingLinear, SlidingRBF, Trim
 from foveal.layers.subsampling import Subsampling
 from foveal.layers.synchronised import SynchronisedBatchNorm, SynchronisedDropout
 from foveal.layers.table_conv import TableConv2d
@@ -278,6 +278,10 @@ def _sparse(pool: DilatedMaxPool2d) -> Window:
     return Window(pool.kernel_size, pool.stride, pool.padding, pool.dilation)
 
 
+def _sparse_table(conv: DilatedTableConv2d) -> Window:
+    return Window((conv.kernel_size,) * 2, (conv.stride,) * 2, (conv.padding,) * 2, (conv.dilation,) * 2)
+
+
 def _slid(linear: SlidingLinear) -> Window:
     ones = (1,) * len(linear.kernel_size)
     return Window(linear.kernel_size, ones, (0,) * len(ones), linear.dilation)
@@ -332,6 +336,7 @@ register(PadShortcut)(_every)
 register(RBF, macs=_distance_macs)(_whole)
 register(DilatedMaxPool1d, DilatedMaxPool2d, DilatedMaxPool3d)(_sparse)
 register(DilatedAvgPool1d, DilatedAvgPool2d, DilatedAvgPool3d)(_sparse)
+register(DilatedTableConv2d, macs=_table_macs)(_sparse_table)
 register(SlidingLinear, macs=_slid_macs)(_slid)
 register(SlidingRBF, macs=_slid_distance_macs)(_pointwise)
 register(Trim)(_pointwise)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.layers.rbf import RBF
+from foveal.layers.table_conv import TableConv2d
 
 
 class SlidingLinear(nn.Module):
@@ -43,6 +44,26 @@ class SlidingRBF(RBF):
     def forward(self, x: Tensor) -> Tensor:
         scores = super().forward(x.movedim(1, -1).flatten(0, -2))  # [positions, C]
         return scores.view(x.shape[0], *x.shape[2:], -1).movedim(-1, 1)
+
+
+class DilatedTableConv2d(TableConv2d):
+    """TableConv2d over windows with holes: [N, C, H, W] → [N, len(table), H', W']."""
+
+    stride: int
+    padding: int
+    dilation: int
+
+    @classmethod
+    def of(cls, conv: TableConv2d, stride: int, dilation: int) -> DilatedTableConv2d:
+        """The layer with the weights of `conv`."""
+        new = cls.__new__(cls)
+        new.__dict__.update(conv.__dict__)
+        new.stride, new.dilation = stride, getattr(conv, "dilation", 1) * dilation
+        new.padding = getattr(conv, "padding", 0) * dilation
+        return new
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.dense_weight(), self.bias, self.stride, self.padding, self.dilation)
 
 
 class Trim(nn.Module):
