@@ -33,6 +33,7 @@ _VERBS = {
     "Recipe": "foveal.training.recipe",
     "Run": "foveal.training.run",
 }
+_PACKAGES = ("graph",)  # reached as foveal.graph without an import of their own
 
 if TYPE_CHECKING:
     from foveal.contracts import check as check
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"foveal.{name}")
     if name not in _VERBS:
         raise AttributeError(f"module 'foveal' has no attribute '{name}'")
     value = getattr(importlib.import_module(_VERBS[name]), name)
@@ -67,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*_VERBS, "__version__"]
+    return [*_VERBS, *_PACKAGES, "__version__"]
