@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foveal.catalog import names
 from foveal.cli.settings import parse_options, parse_settings
+from foveal.cli.tables import table
 from foveal.errors import FovealError
+
+if TYPE_CHECKING:
+    from foveal.data.wordnet import Kind
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Checkpoint = Annotated[str, typer.Option(help="Which weights: best or last.")]
+_KINDS = 30  # ancestors that the terminal shows
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +39,9 @@ def evaluate(
         list[str] | None, typer.Option(help=f"May be repeated: {', '.join(names('protocol'))}.")
     ] = None,
     checkpoint: Checkpoint = "best",
+    wordnet: Annotated[
+        Path | None, typer.Option(help="Tell mistakes by ancestor: wordnet.is_a.txt, its folder, or meta.mat.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure a run, or the mean of several, on the test split or on other data.
@@ -43,6 +53,7 @@ def evaluate(
     Of several runs the mean of their probabilities is measured, then each alone. A protocol's options stand in
     brackets, as "dense(scales=(256, 384), flip=False)".
     """
+    from foveal.data.wordnet import kinds, read_wordnet
     from foveal.errors import unknown
     from foveal.evaluation import evaluate as evaluate_run
     from foveal.evaluation.ensemble import ensemble
@@ -55,11 +66,29 @@ def evaluate(
     if not folders:
         raise FovealError("no run was named", "give the folder that `foveal train` printed, e.g. runs/lenet5_digits")
     data, protocols = given.get("data"), tuple(protocol or ("center_crop",))
+    tree = read_wordnet(wordnet) if wordnet else None
     if len(folders) == 1:
         result = evaluate_run(folders[0], data, split=split, protocols=protocols, checkpoint=checkpoint)
     else:
         result = ensemble(folders, data, split=split, protocols=protocols, checkpoint=checkpoint)
-    typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else result.text())
+    found = kinds(result.confusion, result.classes, tree) if tree else []
+    if json_:
+        more = {"kinds": [{**asdict(kind), "share": kind.share} for kind in found]} if tree else {}
+        typer.echo(json.dumps(result.as_json() | more, indent=2, ensure_ascii=False))
+        return
+    typer.echo(result.text() + (f"\n\n{_by_ancestor(found)}" if tree else ""))
+
+
+def _by_ancestor(found: Sequence[Kind]) -> str:
+    """The widest kinds first: how many of the mistakes on each stay within it."""
+    rows = [
+        (kind.name[:48], kind.classes, kind.images, kind.mistakes, round(kind.share, 1), kind.nearest)
+        for kind in found
+        if kind.share is not None
+    ]
+    header = ("mistakes by ancestor", "classes", "images", "mistakes", "% within it", "none nearer")
+    more = f"\nand {len(rows) - _KINDS} more, all in --json" if len(rows) > _KINDS else ""
+    return table(header, rows[:_KINDS]) + more if rows else "no mistake has an ancestor in common with the truth"
 
 
 def predict(

@@ -145,7 +145,7 @@ def _from_folders(root: Path) -> Mapping[str, ImageSet]:
         labels: list[int] = []
         ignored = 0
         for name, below in folder._folders(place).items():
-            pictures, others = folder._pictures(below)
+            pictures, others = _common.pictures_in(below)
             paths += pictures
             labels += [classes.index(name)] * len(pictures)
             ignored += others

@@ -134,6 +134,30 @@ def stacked(images: ImageSet, format_name: str, channels: int, size: tuple[int, 
     return out
 
 
+def pictures_in(folder: Path) -> tuple[list[str], int]:
+    """The pictures in a folder and below it, sorted; and the number of visible files that are none."""
+    pictures: list[str] = []
+    others = 0
+    waiting = [os.fspath(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):  # a link to a folder above would never end
+                    waiting.append(entry.path)
+                elif suffix_of(entry.name) in SUFFIXES:
+                    pictures.append(entry.path)
+                else:
+                    others += 1
+    return sorted(pictures), others
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, in lower case: "a.JPEG" → ".jpeg"."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (pathlib is ten times slower; sets have millions of files)
+
+
 def write_pictures(images: ImageSet, stems: Sequence[Path]) -> list[Path]:
     """Write image i to `stems[i]` with a suffix added: files are copied as they are, arrays become PNG."""
 

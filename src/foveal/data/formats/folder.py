@@ -22,8 +22,10 @@ from foveal.data.formats._common import (
     cut,
     folder_name,
     photo_samples,
+    pictures_in,
     read_classes,
     split_called,
+    suffix_of,
     write_classes,
     write_pictures,
 )
@@ -121,7 +123,7 @@ def _files(root: Path, classes: Mapping[str, str], split: str) -> FileSet:
     for label, folder in enumerate(classes):
         if folder not in there:
             continue
-        found, others = _pictures(there[folder])
+        found, others = pictures_in(there[folder])
         if not found:
             raise FovealError(
                 f"{there[folder]}: the class folder holds no picture"
@@ -134,32 +136,9 @@ def _files(root: Path, classes: Mapping[str, str], split: str) -> FileSet:
     return FileSet(paths, torch.tensor(labels, dtype=torch.int64), tuple(classes.values()), split, ignored)
 
 
-def _pictures(folder: Path) -> tuple[list[str], int]:
-    """The pictures in a folder and below it, sorted; and the number of visible files that are none."""
-    pictures: list[str] = []
-    others = 0
-    waiting = [os.fspath(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):  # a link to a folder above would never end
-                    waiting.append(entry.path)
-                elif _suffix(entry.name) in SUFFIXES:
-                    pictures.append(entry.path)
-                else:
-                    others += 1
-    return sorted(pictures), others
-
-
 def _has_picture(folder: Path) -> bool:
     for _, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        if any(_suffix(name) in SUFFIXES and not name.startswith(".") for name in files):
+        if any(suffix_of(name) in SUFFIXES and not name.startswith(".") for name in files):
             return True
     return False
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (pathlib is ten times slower; sets have millions of files)
