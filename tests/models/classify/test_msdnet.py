@@ -33,6 +33,16 @@ def test_sizes_of_the_paper() -> None:
     assert outputs["exit11.pool"] == (128, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("exits", "classes", "parameters"), [(11, 10, 5_470_050), (10, 10, 4_839_544), (7, 100, 3_067_960)]
+)
+def test_parameters_of_the_released_configurations(exits: int, classes: int, parameters: int) -> None:
+    """Counted from the authors' released code: the paper's network, and the two of its instructions for CIFAR."""
+    with torch.device("meta"):
+        model = msdnet(classes, exits=exits)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
 def test_scales_end_with_each_third_and_maps_halve() -> None:
     with torch.device("meta"):
         model = create("msdnet")
