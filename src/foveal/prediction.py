@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -66,13 +65,11 @@ def predict(
         raise FovealError(f"top={top}: at least one class must be asked for", "leave it out for the best five")
     predictor = (run if isinstance(run, Run) else Run(os.fspath(run))).predictor(checkpoint)
     paths = find_pictures(files)
-    turn = Lock()
 
     def view(path: str) -> Tensor | str:
         try:
             image = load_image(path, mode=None, min_side=predictor.pipeline.min_side(train=False))
-            with turn:
-                return centre(predictor, image, path)
+            return centre(predictor, image, path)
         except FovealError as error:
             if strict:
                 raise

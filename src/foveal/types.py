@@ -53,7 +53,10 @@ class Step:
 
 
 class Predictor(Protocol):
-    """A recogniser as the protocols see it: uint8 images [B, C, H, W] in, float32 probabilities [B, classes] out."""
+    """A recogniser as the protocols see it: uint8 images [B, C, H, W] in, float32 probabilities [B, classes] out.
+
+    `prepare`, and `scaled` where there is one, are called from several threads at once.
+    """
 
     input: tuple[int, int, int]
     classes: tuple[str, ...]

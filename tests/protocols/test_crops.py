@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.data.dataset import ArraySet
+from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
 from foveal.protocols.center_crop import center_crop
 from foveal.protocols.dense import multi_scale
@@ -99,3 +101,30 @@ def test_what_cannot_be_asked(recogniser: Make, noise: Noise) -> None:
         dict(ten_crop(predict, noise(1, 12, 30)))
     with pytest.raises(FovealError, match="no image"):
         dict(ten_crop(predict, noise(0)))
+
+
+class _Counts(nn.Module):
+    """A foreign transform that says when two threads are in it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.most = 0, 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.002)
+        self.inside -= 1
+        return image
+
+
+def test_foreign_transforms_run_one_at_a_time(recogniser: Make, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict, dataset = recogniser(), noise(40, 16, 16)
+    foreign = _Counts()
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    predict = Recogniser(
+        predict.model, predict.recipe, predict.classes, predict.placement, Pipeline((foreign,), (), predict.input)
+    )
+    dict(ten_crop(predict, dataset, batch_size=200))
+    dict(ten_crop(predict, dataset, scale=20, batch_size=200))
+    assert foreign.most == 1

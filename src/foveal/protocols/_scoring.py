@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
 from typing import Any
 
 import torch
@@ -39,12 +38,10 @@ def posteriors(
         raise FovealError("there is no image to evaluate on", "choose a split that is not empty")
     if batch_size < 1:
         raise FovealError(f"batch_size={batch_size} holds no image", "give at least 1")
-    turn = Lock()  # a foreign transform in `prepare` may use the process's one random generator
 
     def sample(index: int) -> tuple[Sequence[Tensor], int]:
         image, label = dataset[index]
-        with turn:
-            return look(image, dataset.name(index)), int(label)
+        return look(image, dataset.name(index)), int(label)
 
     pixels = batch_size * predict.input[1] * predict.input[2]
     found, labels = [], []
