@@ -36,6 +36,7 @@ _VERBS = {
 _PACKAGES = ("graph",)  # reached as foveal.graph without an import of their own
 
 if TYPE_CHECKING:
+    from foveal import graph as graph
     from foveal.contracts import check as check
     from foveal.data.convert import convert as convert
     from foveal.data.doctor import diagnose as diagnose
