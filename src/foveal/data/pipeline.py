@@ -177,19 +177,27 @@ def convert_channels(images: Tensor, channels: int) -> Tensor:
 
 def normalise(
     images: Tensor,
-    mean: Sequence[float],
+    mean: Sequence[float] | Tensor,
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
     channels_last: bool = False,
 ) -> Tensor:
     """(image/255 - mean)/std on the images' own device: uint8 [B, C, H, W] → dtype [B, C, H, W].
 
-    `mean` and `std` have one value a channel or one for all. Computed in float32, whatever the dtype of the result.
+    `mean` and `std` have one value a channel or one for all; or `mean` is an image, float32 [C, H, W] in 0 … 1, and
+    FovealError is raised for images of another size. Computed in float32, whatever the dtype of the result.
     """
-    centre = torch.tensor(mean, dtype=torch.float64)
-    spread = torch.tensor(std, dtype=torch.float64)
-    scale = (1 / (255 * spread)).float().view(1, -1, 1, 1).to(images.device)
-    shift = (-centre / spread).float().view(1, -1, 1, 1).to(images.device)
+    if isinstance(mean, Tensor) and mean.shape != images.shape[1:]:
+        sizes = ["x".join(map(str, shape)) for shape in (mean.shape, images.shape[1:])]
+        raise FovealError(
+            f"a mean image of {sizes[0]} cannot be subtracted from images of {sizes[1]}",
+            "show the network its own input size; for other sizes it must be trained with mean_image=false",
+        )
+    spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
+    centre = torch.as_tensor(mean, dtype=torch.float64)
+    centre = centre[None] if centre.ndim == 3 else centre.view(1, -1, 1, 1)
+    scale = (1 / (255 * spread)).float().to(images.device)
+    shift = (-centre / spread).float().to(images.device)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     result = images.to(torch.float32, memory_format=layout).mul_(scale).add_(shift)
     return result.to(dtype)

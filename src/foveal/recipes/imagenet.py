@@ -5,9 +5,7 @@ are the papers', not measured here.
 
 Sources: Krizhevsky, Sutskever and Hinton, NIPS 2012, sections 4 and 5; Simonyan and Zisserman, ICLR 2015, section 3.1;
 He, Zhang, Ren and Sun, CVPR 2016, section 3.4. Pixels keep their range of 0 to 255 minus the training set's mean
-colour, as in all three papers (`std` = 1/255 undoes the scaling to 0..1).
-
-Departure: the mean is a colour, not AlexNet's mean image.
+colour, for AlexNet minus its mean image (`std` = 1/255 undoes the scaling to 0..1).
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ def alexnet_imagenet(*, quick: bool = False) -> Recipe:
         "alexnet",
         quick,
         input=(3, 227, 227),
+        mean_image=True,
         prepare=("resize(256)", "center_crop(256)"),
         augment=("random_crop(227)", "flip", "pca_colour(0.1)"),
         length=90,

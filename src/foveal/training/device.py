@@ -25,12 +25,16 @@ _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 @dataclass(frozen=True)
 class Placement:
-    """Device, number format of the forward pass and memory layout of a run; `reason` says why, for the log."""
+    """Device, number format of the forward pass and memory layout of a run; `reason` says why, for the log.
+
+    mean_image: float32 [C, H, W] in 0 … 1, subtracted from images instead of the recipe's `mean`.
+    """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
     reason: str = ""
+    mean_image: Tensor | None = None
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a forward pass: weights stay float32, the products are taken in `dtype`."""
@@ -47,7 +51,8 @@ class Placement:
     def images(self, images: Tensor, recipe: Recipe) -> Tensor:
         """uint8 [B, C, H, W] from the loader → normalised float32 on the device, in the layout."""
         moved = images.to(self.device, non_blocking=True)
-        return normalise(moved, recipe.mean, recipe.std, channels_last=self.channels_last)
+        mean = recipe.mean if self.mean_image is None else self.mean_image
+        return normalise(moved, mean, recipe.std, channels_last=self.channels_last)
 
     def describe(self) -> str:
         """One line for the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.protocols.center_crop import center_crop
 from foveal.tasks import classify
-from foveal.training import checkpoint, device
+from foveal.training import checkpoint, device, mean_image
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
@@ -52,6 +53,8 @@ class Job:
                 "forward returns scores [N, num_classes]",
             )
         self.placement = device.choose(recipe, facts, group.local_rank)
+        if recipe.mean_image:
+            self.placement = replace(self.placement, mean_image=group.tell(self._mean_image() if group.first else None))
         self.facts = facts
         self.loader = Loader(
             inputs.train,
@@ -76,6 +79,12 @@ class Job:
         self.watched = None
         if group.first and inputs.watched is not None:
             self.watched = resident(inputs.watched, recipe)
+
+    def _mean_image(self) -> Tensor:
+        """That of the run when it goes on, else of the training images."""
+        if (self.folder / "recipe.json").exists():
+            return mean_image.load(self.folder)
+        return mean_image.compute(self.inputs.train, self.recipe)
 
     def load_initial_weights(self) -> str:
         """The recipe's `weights`, into the fresh network: the table of what matched, for the log."""

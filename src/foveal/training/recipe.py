@@ -32,6 +32,7 @@ class Recipe(BaseModel):
     input: tuple[int, int, int] = Field(description="channels, height, width that the network sees")
     mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
     std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
+    mean_image: bool = Field(False, description="subtract the training set's mean image, pixel by pixel, in its place")
     prepare: tuple[str, ...] = Field((), description="deterministic transforms, for training and test")
     augment: tuple[str, ...] = Field((), description="random transforms after them, for training only")
     test: tuple[str, ...] = Field((), description="deterministic transforms after them, for test only")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from foveal import models
 from foveal.errors import FovealError
-from foveal.training import checkpoint
+from foveal.training import checkpoint, mean_image
 from foveal.training.device import choose, probe
 from foveal.training.distributed import rank
 from foveal.training.inputs import view
@@ -26,7 +27,8 @@ class Run:
     """A run's folder, opened. FovealError when `path` is none.
 
     recipe.json (settings), data.json (classes, counts, fingerprint), environment.json, metrics.csv (a row for each
-    evaluation), steps.csv (loss terms), log.txt, times.csv (the one file with a clock), last/, previous/, best/.
+    evaluation), steps.csv (loss terms), log.txt, times.csv (the one file with a clock), last/, previous/, best/;
+    mean_image.npy where the recipe subtracts it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -128,6 +130,8 @@ class Run:
         model = self.model(which)
         recipe = self.recipe if device is None else self.recipe.with_settings(device=device)
         placement = choose(recipe, probe(model, recipe.input))
+        if recipe.mean_image:
+            placement = replace(placement, mean_image=mean_image.load(self.path))
         return Recogniser(placement.place(model), recipe, self.classes, placement, view(recipe))
 
     def _json(self, name: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:

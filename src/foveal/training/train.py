@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from foveal.errors import FovealError
+from foveal.training import mean_image
 from foveal.training.checkpoint import Checkpoint, replace_file
 from foveal.training.console import Console
 from foveal.training.distributed import Group, processes
@@ -36,7 +37,8 @@ _FREE = (
     "strict",
 )  # may change on resume: no result depends on them
 _LISTED = 10  # unreadable images that the log names
-_EARLY = {"data.json", "environment.json", ".data.json.new", ".environment.json.new", ".recipe.json.new"}
+_FIRST = ("data.json", "environment.json", "recipe.json", mean_image.FILE)
+_EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST)} - {"recipe.json"}
 
 
 def train(
@@ -230,6 +232,8 @@ def _create_folder(job: Job, summary: Mapping[str, Any]) -> None:
         "loader": job.loader.describe(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
+    if job.placement.mean_image is not None:
+        mean_image.write(job.folder, job.placement.mean_image)
     replace_file(job.folder / "data.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     replace_file(job.folder / "environment.json", json.dumps(environment, indent=1).encode())
     replace_file(job.folder / "recipe.json", job.recipe.model_dump_json(indent=1).encode())
