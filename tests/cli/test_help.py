@@ -14,7 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-VERBS = ("train", "models", "show", "build", "check", "data", "recipes", "evaluate", "predict", "explain", "report", "results")
+VERBS = (
+    "train",
+    "models",
+    "show",
+    "build",
+    "check",
+    "data",
+    "recipes",
+    "evaluate",
+    "predict",
+    "explain",
+    "report",
+    "results",
+)
 
 
 def examples(help_text: str, verb: str) -> list[str]:
