@@ -185,7 +185,7 @@ class _Planner:
             name = f"trim{len(self.trims) + 1}"
             self.trims[name] = Trim(behind)
             with self.graph.inserting_before(node):
-                node.replace_input_with(source, self.graph.call_module(name, (source,)))
+                node.replace_input_with(source, self.graph.create_node("call_module", name, (source,)))
 
     def _finish(self, state: _State) -> None:
         if state.stride != self.wanted:
