@@ -7,7 +7,9 @@ padding above half the kernel, which a dilated window may need, and nn.AvgPool2d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,21 +31,34 @@ def window_max(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], sides: Sides
 ) -> Tensor:
     """Largest value of each window, [N, C, *grid] → [N, C, *grid']; positions at the sides are never the largest."""
-    pool: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
-    # torch's own kernel, as in undilated pooling: of equal values the same one then gets the gradient.
     x = padded(x, sides, float("-inf"))
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _folded(x, kernel, stride, dilation, torch.maximum)  # on the CPU three times as fast
+    # torch's own kernel, as in undilated pooling: of equal values the same one then gets the gradient.
+    pool: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
     result: Tensor = pool(x, tuple(kernel), tuple(stride), dilation=tuple(dilation))
     return result
 
 
 def window_sum(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
-    """Sum of each window, [N, C, *grid] → [N, C, *grid'], dimension after dimension by adding moved slices."""
+    """Sum of each window, [N, C, *grid] → [N, C, *grid']."""
+    return _folded(x, kernel, stride, dilation, torch.add)
+
+
+def _folded(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    join: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Each window joined to one value, dimension after dimension, as moved slices of the whole map."""
     for dim, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
-        count = (x.shape[dim] - (k - 1) * d - 1) // s + 1
-        total = x[(slice(None),) * dim + (slice(0, (count - 1) * s + 1, s),)]
-        for j in range(1, k):
-            total = total + x[(slice(None),) * dim + (slice(j * d, j * d + (count - 1) * s + 1, s),)]
-        x = total
+        reach = (x.shape[dim] - (k - 1) * d - 1) // s * s + 1
+        if reach < 1:
+            raise RuntimeError(f"a window of {(k - 1) * d + 1} positions on {x.shape[dim]}")
+        slices = [x[(slice(None),) * dim + (slice(j * d, j * d + reach, s),)] for j in range(k)]
+        x = reduce(join, slices)
     return x
 
 
@@ -62,7 +77,7 @@ def window_mean(
     """
     total = window_sum(padded(x, sides), kernel, stride, dilation)
     if list(counted) == list(sides):
-        return total / int(torch.tensor(kernel).prod())
+        return total / math.prod(kernel)
     grid = [n + before + behind for n, (before, behind) in zip(x.shape[2:], counted, strict=True)]
     rest = [(a - b, c - d) for (a, c), (b, d) in zip(sides, counted, strict=True)]
     return total / window_sum(padded(x.new_ones(1, 1, *grid), rest), kernel, stride, dilation)
