@@ -45,6 +45,7 @@ def test_quick_is_the_same_run_but_short(name: str) -> None:
         "evaluate_every",
         "warmup",
         "warmup_lr",
+        "warmup_shape",
     }
     assert all(getattr(long, key) == getattr(short, key) for key in kept)
 

@@ -1,4 +1,4 @@
-"""Verbs that use a run: evaluate, predict, explain, report."""
+"""Verbs that use a run: evaluate, predict, dense, explain, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS = 30  # ancestors that the terminal shows
 
 def register(app: typer.Typer) -> None:
     """Add this file's verbs to the application."""
-    for verb in (evaluate, predict, explain, report):
+    for verb in (evaluate, predict, dense, explain, report):
         app.command(no_args_is_help=True)(verb)
 
 
@@ -115,6 +115,42 @@ def predict(
             typer.echo(prediction.text())
     if all(prediction.error for prediction in predictions):
         raise FovealError(f"no picture could be read (of {len(predictions)})", "the lines above say why, file by file")
+
+
+def dense(
+    run: RunFolder,
+    image: Annotated[str, typer.Argument(help="A picture, in its own pixels.")],
+    out: Annotated[Path | None, typer.Option(help="A .png overlay or .npy.", show_default="IMAGE.dense.png")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Pixels from one position to the next.")] = 1,
+    borders: Annotated[str, typer.Option(help="Padding around each patch, or around the image.")] = "patch",
+    memory: Annotated[int, typer.Option(min=1, help="MiB of activations; larger images go in tiles.")] = 1024,
+    checkpoint: Checkpoint = "best",
+    json_: Json = False,
+) -> None:
+    """Classify the patch around every pixel of a picture.
+
+    \b
+      foveal dense runs/lenet5_digits-1 page.png
+      foveal dense runs/resnet18-1 street.jpg --stride 4 --out street.npy
+    """
+    from typing import cast
+
+    from foveal.cli.tables import counting
+    from foveal.graph.dense import Borders
+    from foveal.report.dense_map import dense_map
+
+    with counting("tiles") as progress:
+        found = dense_map(
+            run, image, stride=stride, borders=cast(Borders, borders), checkpoint=checkpoint, memory=memory * 2**20,
+            progress=progress,
+        )  # fmt: skip
+    file = found.save(out or Path(f"{Path(image).stem}.dense.png"))
+    shares = found.shares()
+    if json_:
+        size = list(found.labels.shape)
+        typer.echo(json.dumps({"file": str(file), "size": size, "stride": stride, "shares": dict(shares)}, indent=2))
+        return
+    typer.echo(f"{file}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares[:5]))
 
 
 def explain(

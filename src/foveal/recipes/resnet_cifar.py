@@ -88,7 +88,7 @@ def resnet20_cifar10_fast(*, quick: bool = False) -> Recipe:
     return _paper("resnet20", quick).with_settings(
         name="resnet20_cifar10_fast",
         unit="epochs",
-        length=1 if quick else 30,
+        length=1 if quick else 25,
         lr=0.2,
         nesterov=True,
         weight_decay=5e-4,
