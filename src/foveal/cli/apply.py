@@ -135,7 +135,7 @@ def dense(
     """
     from typing import cast
 
-    from foveal.cli.tables import counting
+    from foveal.cli.progress import counting
     from foveal.graph.dense import Borders
     from foveal.report.dense_map import dense_map
 
