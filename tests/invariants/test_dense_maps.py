@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import foveal
 from foveal import graph
 from foveal.errors import FovealError
+from foveal.graph.swap import sharing
 from foveal.graph.windows import POINTWISE, register
 from foveal.layers.locally_connected import LocallyConnected2d
 from foveal.notation import parse
@@ -58,6 +59,18 @@ def test_tiles_leave_no_seams(text: str, side: int, borders: str, stride: int) -
     )
     assert len(done) >= 4 and done == [(n + 1, len(done)) for n in range(len(done))]
     assert (tiled - whole).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("borders", ["patch", "image"])
+def test_the_models_own_weights_are_used(borders: str) -> None:
+    model, image = network(PADDED, 21), torch.randn(2, 30, 25, dtype=torch.float64)
+    before = {name: (tensor, tensor.clone()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    foveal.dense(model, image, 4, input=(2, 21, 21), borders=borders)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        assert tensor is before[name][0] and torch.equal(tensor, before[name][1])
+    input = (2, 21, 21)
+    shared = sharing(model, lambda copy: graph.dilate(graph.convolutionalize(copy, input)))
+    assert [id(p) for p in shared.parameters()] == [id(p) for p in model.parameters()]
 
 
 def test_borders_of_the_image_are_those_of_the_sparse_network() -> None:

@@ -18,6 +18,7 @@ from foveal.graph.patch_size import patch_size
 from foveal.graph.receptive_field import Reach, fields
 from foveal.graph.shapes import shapes, text
 from foveal.graph.slide import Slider
+from foveal.graph.swap import sharing
 from foveal.graph.windows import Size
 
 Span = tuple[int, int]
@@ -125,12 +126,13 @@ class _Whole:
 
     def __init__(self, model: nn.Module, input: Size, stride: int) -> None:
         self.input, self.stride = input, stride
-        sliding = convolutionalize(model, input)
-        own = self._reaches(sliding)
-        self.fine = tuple(math.gcd(stride, reach.shift) for reach in own)
-        self.network = dilate(sliding, self.fine).eval()
+        self.network = sharing(model, self._sparse)
         self.reaches = self._reaches(self.network)
-        self.end: Size = ()
+
+    def _sparse(self, model: nn.Module) -> nn.Module:
+        sliding = convolutionalize(model, self.input)
+        self.fine = tuple(math.gcd(self.stride, reach.shift) for reach in self._reaches(sliding))
+        return dilate(sliding, self.fine).eval()
 
     def _reaches(self, network: nn.Module) -> tuple[Reach, ...]:
         layers = shapes(network, self.input)

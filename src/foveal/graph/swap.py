@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from foveal.errors import FovealError
@@ -44,6 +45,24 @@ def swapped(
     for name, module in added.items():
         result.add_module(name, module)
     return result if graph is None else fx.GraphModule(result, graph, type(model).__name__)
+
+
+def sharing(model: nn.Module, passes: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """What `passes` make of a copy of `model`, with the parameters and buffers of `model` itself, which costs no memory.
+
+    `passes` see a copy on the meta device, in which they may exchange leaves but not rename them.
+    """
+    own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    empty: dict[int, Any] = {id(t): torch.empty_like(t, device="meta") for t in own.values()}
+    for parameter in model.parameters():
+        empty[id(parameter)] = nn.Parameter(empty[id(parameter)], requires_grad=parameter.requires_grad)
+    result = passes(copy.deepcopy(model, empty))
+    for path, module in result.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = own[f"{path}.{name}".lstrip(".")]
+    return result
 
 
 def check_plain(path: str, module: nn.Module) -> None:
