@@ -48,7 +48,7 @@ def swapped(
 
 
 def sharing(model: nn.Module, passes: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """What `passes` make of a copy of `model`, with the parameters and buffers of `model` itself, which costs no memory.
+    """What `passes` make of a copy of `model`, with the parameters and buffers of `model` itself: no memory.
 
     `passes` see a copy on the meta device, in which they may exchange leaves but not rename them.
     """
