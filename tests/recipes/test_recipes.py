@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
 
 from foveal import catalog
+from foveal.data.pipeline import Pipeline
 from foveal.data.transforms import parse_transforms
 from foveal.errors import FovealError
 from foveal.graph.shapes import shapes
@@ -39,6 +41,7 @@ def test_quick_is_the_same_run_but_short(name: str) -> None:
     long, short = resolve(name), resolve(name, quick=True)
     assert short.length < long.length
     kept = set(type(long).model_fields) - {
+        "unit",
         "length",
         "batch_size",
         "milestones",
@@ -48,6 +51,11 @@ def test_quick_is_the_same_run_but_short(name: str) -> None:
         "warmup_shape",
     }
     assert all(getattr(long, key) == getattr(short, key) for key in kept)
+
+
+def test_a_smoke_test_on_imagenet_is_no_epoch() -> None:
+    short = resolve("resnet50_imagenet", quick=True)
+    assert (short.unit, short.length, short.evaluate_every) == ("iterations", 20, 20)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -91,6 +99,35 @@ def test_a_network_stands_for_the_house_recipe() -> None:
     recipe = resolve("vgg11", data="./photos", lr="0.02")
     assert (recipe.model, recipe.data, recipe.lr, recipe.input) == ("vgg11", "./photos", 0.02, (3, 224, 224))
     assert resolve("lenet5").input == (1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("input", "prepare", "augment", "test"),
+    [
+        (("3", "96", "96"), (), "random_resized_crop(96)", ("resize(110)",)),
+        ((1, 96, 128), (), "random_resized_crop((96, 128))", ("resize(146)",)),
+        ((1, 32, 48), ("resize_exact(32, 48)",), "pad_crop(4)", ()),
+    ],
+)
+def test_the_house_recipe_follows_the_input(
+    input: tuple[int | str, ...], prepare: tuple[str, ...], augment: str, test: tuple[str, ...]
+) -> None:
+    for recipe in (resolve("resnet18", input=input), resolve("house", input=input)):
+        assert recipe.input == tuple(map(int, input))
+        assert (recipe.prepare, recipe.augment[0], recipe.test) == (prepare, augment, test)
+        assert len(recipe.mean) == recipe.input[0]
+        images = torch.zeros(1, 3, 150, 300, dtype=torch.uint8)
+        pipeline = Pipeline(recipe.prepare, recipe.augment, recipe.input, 0, recipe.test)
+        seen = pipeline.augment(pipeline.prepare_batch(images, train=True), torch.tensor([0]), 0)
+        assert seen.shape[1:] == pipeline.centre(pipeline.prepare_batch(images)).shape[1:] == recipe.input
+    assert resolve("house", model="lenet5", lr=0.1).input == (1, 32, 32)
+
+
+def test_a_path_with_a_colon_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "C:photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FovealError, match="neither a recipe nor a network"):
+        resolve("C:photos")
 
 
 def test_a_function_of_ones_own_is_a_recipe_or_a_network() -> None:

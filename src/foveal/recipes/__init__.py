@@ -15,19 +15,23 @@ def resolve(name: str, /, *, quick: bool = False, **settings: Any) -> Recipe:
     """The recipe called `name` with some settings changed; a network's name stands for the house recipe with it.
 
     A function given as package.module:function is a recipe when it has a `quick` option, as all recipes do; otherwise
-    it makes a network. `quick` shrinks the run to a smoke test.
+    it makes a network. `quick` shrinks the run to a smoke test. The house recipe follows the settings `model` and
+    `input`: its transforms and its channels are those of that input.
 
     Raises FovealError («did you mean») for an unknown name or setting.
     """
-    if name in catalog.names("recipe") or (":" in name and "quick" in catalog.options(catalog.get("recipe", name))):
-        recipe: Recipe = catalog.get("recipe", name)(quick=quick)
-        return recipe.with_settings(**settings)
-    if name in catalog.names("model") or ":" in name:
-        return house(model=name, quick=quick).with_settings(**settings)
-    if Path(name).exists():
+    if name == house.__name__:
+        name = str(settings.get("model", "resnet18"))
+    listed = {kind: catalog.names(kind) for kind in ("recipe", "model")}
+    if name not in (*listed["recipe"], *listed["model"]) and Path(name).exists():  # C:\photos has a colon too
         raise FovealError(
             f"{name} is neither a recipe nor a network nor a run's folder",
             f"to train on its images: foveal train resnet18 data={name}",
         )
-    known = [*catalog.names("recipe"), *catalog.names("model")]
+    if name in listed["recipe"] or (":" in name and "quick" in catalog.options(catalog.get("recipe", name))):
+        recipe: Recipe = catalog.get("recipe", name)(quick=quick)
+        return recipe.with_settings(**settings)
+    if name in listed["model"] or ":" in name:
+        return house(model=name, input=settings.get("input"), quick=quick).with_settings(**settings)
+    known = [*listed["recipe"], *listed["model"]]
     raise unknown("recipe or network", name, known, "`foveal recipes` and `foveal models` list them")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from foveal import catalog
 from foveal.errors import FovealError
 from foveal.training.recipe import Recipe
@@ -9,24 +11,22 @@ from foveal.training.recipe import Recipe
 _FALLBACK_INPUT = (3, 224, 224)  # of networks that no paper describes
 
 
-def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
+def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = None, quick: bool = False) -> Recipe:
     """A network trained on a folder with one folder per class.
 
     Command: foveal train resnet18 data=./photos
 
     From scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add lr=0.005.
     Ten per cent of the training pictures are held out to choose the best checkpoint, unless the data has a validation
-    split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales. Labels are
-    smoothed, unless the network has an objective of its own.
+    split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales; `input` (channels,
+    height, width) is the network's own unless it is given. Labels are smoothed, unless the network has an objective of
+    its own.
     """
-    facts = catalog.facts(model)
-    input = facts.input if facts else _FALLBACK_INPUT
-    if len(input) != 3:
-        raise FovealError(f"{model} takes inputs of shape {input}, not images", "choose a network that takes images")
-    channels, height, width = input
+    channels, height, width = _shape(model, input)
     smoothing = 0.0 if _has_own_objective(model) else 0.1
-    small = height <= 64
+    small = max(height, width) <= 64
     natural = channels == 3
+    window = f"{height}" if height == width else f"({height}, {width})"
     return Recipe(
         name=model.replace(":", "."),
         model=model,
@@ -37,8 +37,8 @@ def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
         prepare=(f"resize_exact({height}, {width})",) if small else (),
         augment=(f"pad_crop({max(1, height // 8)})", "flip")
         if small
-        else (f"random_resized_crop({height})", "flip", "color_jitter(0.2, 0.2, 0.2)"),
-        test=() if small else (f"resize({round(height * 8 / 7)})",),
+        else (f"random_resized_crop({window})", "flip", "color_jitter(0.2, 0.2, 0.2)"),
+        test=() if small else (f"resize({round(max(height, width) * 8 / 7)})",),
         holdout=0.1,
         length=1 if quick else 40,
         batch_size=16 if quick else 32,
@@ -48,6 +48,18 @@ def house(model: str = "resnet18", *, quick: bool = False) -> Recipe:
         schedule="onecycle",
         label_smoothing=smoothing,
     )
+
+
+def _shape(model: str, given: Sequence[int | str] | str | None) -> tuple[int, int, int]:
+    """The input to make a recipe for: the one given, as the schema reads it, else the network's own."""
+    if given is not None:
+        least = Recipe(name="house", model=model, data="photos", input=_FALLBACK_INPUT, length=1, batch_size=1, lr=1)
+        return least.with_settings(input=given).input
+    facts = catalog.facts(model)
+    own = facts.input if facts else _FALLBACK_INPUT
+    if len(own) != 3:
+        raise FovealError(f"{model} takes inputs of shape {own}, not images", "choose a network that takes images")
+    return own[0], own[1], own[2]
 
 
 def _has_own_objective(model: str) -> bool:
