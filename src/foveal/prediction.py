@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foveal.data.formats._common import pictures_in
 from foveal.data.image import SUFFIXES, ImageDecodeError, load_image
 from foveal.errors import FovealError
 from foveal.protocols._ahead import ahead
@@ -106,16 +107,19 @@ def _expanded(source: str) -> list[str]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """What matches a pattern, absolute or relative, sorted."""
+    """What matches a pattern, absolute or relative, sorted; what is hidden only where the pattern has such a part."""
     magic = [place for place, part in enumerate(pattern.parts) if glob.has_magic(part)]
     if not magic:
         return []
     folder, rest = pattern.parts[: magic[0]], pattern.parts[magic[0] :]
-    return sorted(Path(*folder).glob("/".join(rest)))
+    found = sorted(Path(*folder).glob("/".join(rest)))
+    if any(part.startswith(".") for part in rest):
+        return found
+    return [path for path in found if not any(part.startswith(".") for part in path.parts[len(folder) :])]
 
 
 def _pictures_below(folder: Path) -> list[str]:
-    found = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found, _ = pictures_in(folder)
     if not found:
         raise FovealError(f"{folder}: holds no picture", f"give files called *{', *'.join(sorted(SUFFIXES))}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +104,33 @@ def test_the_text_has_all_figures(run: Run) -> None:
         assert part in text
     assert "red & co" in text
     assert all(len(line) <= 120 for line in text.splitlines()[1:])
+
+
+def test_own_data_that_are_not_as_in_training_are_refused(run: Run, paint: Callable[..., None], tmp_path: Path) -> None:
+    moved = shutil.copytree(run.recipe.data, tmp_path / "moved")
+    run.recipe = run.recipe.with_settings(data=str(moved))
+    evaluate(run)
+    paint(moved / "train" / "blue" / "new.png", "blue", seed=1)
+    with pytest.raises(FovealError, match=r"not those that .* was trained on: 18 train, 6 val, 24 test images then"):
+        evaluate(run)
+
+
+def test_own_data_are_known_however_they_are_spelt(run: Run) -> None:
+    evaluate(run, f"{run.recipe.data}/../photos/")
+    found = load_evaluation(run)
+    assert found is not None and found.data == run.recipe.data
+
+
+def test_only_the_best_is_kept_as_the_runs_figure(run: Run) -> None:
+    evaluate(run, checkpoint="last")
+    evaluate(run, checkpoint=str(run.path / "best" / "weights.safetensors"))
+    assert load_evaluation(run) is None
+
+
+def test_a_part_of_data_without_splits_is_said_to_be_one(run: Run, photos: Photos, tmp_path: Path) -> None:
+    others = photos(tmp_path / "others")
+    assert "splits of its own" not in evaluate(run, others).text()
+    found = evaluate(run, others / "train")
+    assert found.images < 24
+    assert "train has no splits of its own: measured was the part that would be its test split" in found.text()
+    assert found.as_json()["note"] == found.note

@@ -22,6 +22,7 @@ def pictures(paint: Paint, tmp_path: Path) -> Path:
         paint(tmp_path / "new" / "deep" / name / f"{i}.png", name, seed=9000 + i, size=(90, 50))
     paint(tmp_path / "new" / "top.JPG", "blue", seed=1)
     (tmp_path / "new" / "notes.txt").write_text("no picture")
+    paint(tmp_path / "new" / ".hidden.png", "blue", seed=2)
     return tmp_path / "new"
 
 

@@ -21,6 +21,7 @@ from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.classification import top_k_error, top_k_wrong
 from foveal.protocols.ten_crop import ten_crop
 from foveal.training.run import Run
+from foveal.training.train import train
 
 TEN, DENSE = "ten_crop(scale=20)", "dense(scales=(16, 20), flip=False)"
 
@@ -127,3 +128,20 @@ def test_large_images_are_seen_whole_where_scales_are_asked(run: Run, monkeypatc
     asked.clear()
     evaluate(run, protocols=(TEN,))
     assert set(asked) == {None}
+
+
+def test_runs_of_another_cut_are_not_measured_on_what_they_may_have_seen(run: Run, tmp_path: Path) -> None:
+    uncut = str(Path(run.recipe.data) / "train")
+    changes = ({"data": uncut, "seed": 0}, {"data": uncut, "seed": 1}, {"data": uncut, "lr": 0.02}, {"seed": 1})
+    one, two, like_one, held = (
+        train(run.recipe.with_settings(**{"holdout": 0.0, "length": 1, **change}), out=tmp_path / f"run{i}")
+        for i, change in enumerate(changes)
+    )
+    for data in (None, uncut):
+        with pytest.raises(FovealError, match=r"run1 may have been trained on the test images of .*run0"):
+            ensemble([one, two], data)
+        assert ensemble([one, like_one], data).images == 3
+    with pytest.raises(FovealError, match="may have been trained on"):
+        ensemble([run, one])
+    assert ensemble([one, two], run.recipe.data).images == 24
+    assert ensemble([run, held]).images == 24, "seeds and holdouts differ, the test split is the data's own"

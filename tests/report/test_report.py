@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
 
+from foveal import experiment
 from foveal.evaluation import evaluate
 from foveal.report import LIMIT, charts, write_report
 from foveal.report.html import escape, tag
+from foveal.report.mistakes import mistakes
 from foveal.report.pictures import per_class
 from foveal.training.run import Run
 
@@ -140,3 +143,24 @@ def test_curves_are_small_and_follow_the_pages_colours() -> None:
 def test_samples_are_spread_over_each_class() -> None:
     labels = torch.tensor([0] * 10 + [1] * 3)
     assert per_class(labels, 3, 5) == [[0, 2, 4, 6, 8], [10, 11, 12], []]
+
+
+def test_without_a_test_split_the_validation_split_is_measured_and_shown(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / "photos"
+    shutil.copytree(Path(run.recipe.data) / "train", data / "train")
+    recipe = run.recipe.with_settings(data=str(data), length=1, lr=1e-6)
+    trained, evaluation = experiment.train(recipe, out=tmp_path / "held")
+    assert evaluation is not None
+    assert (evaluation.split, evaluation.images) == ("val", 6)
+    assert evaluation.top1_error > 0, "there must be mistakes to show"
+    page = (trained.path / "report.html").read_text(encoding="utf-8")
+    assert "no longer in the set" not in page
+    assert evaluate(trained, split="val") == evaluation
+
+
+def test_of_many_unreadable_files_the_first_are_listed(run: Run) -> None:
+    found = evaluate(run)
+    skipped = tuple((f"{i}.png", "the file is empty") for i in range(60))
+    page = mistakes(replace(found, skipped=skipped), ["x"] * found.images, None)
+    assert "Unreadable images: 60, the first 50" in page
+    assert page.count("the file is empty") == 50

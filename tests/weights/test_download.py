@@ -14,7 +14,7 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.models import create
-from foveal.weights import Checkpoint, imagenet, load_weights, published
+from foveal.weights import Checkpoint, check_preparation, imagenet, load_weights, published
 from foveal.weights.match import match
 
 
@@ -50,7 +50,7 @@ def test_the_variant_that_googlenets_file_fits() -> None:
     assert match(ours, Checkpoint("googlenet-1378be20.pth", file, ordered=False)).complete
 
 
-FAMILIES = ("alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet152", "googlenet")
+FAMILIES = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet152", "googlenet")
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 
 
@@ -103,3 +103,14 @@ def test_a_file_with_another_hash_is_not_kept(hub: Path, tmp_path: Path, monkeyp
     with pytest.raises(FovealError, match="invalid hash"):
         imagenet("vgg16")
     assert not list(hub.iterdir())
+
+
+def test_other_normalisation_is_refused_with_the_settings_to_give() -> None:
+    check_preparation("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    check_preparation("googlenet", (0.5,), (0.5,))
+    settings = r"add mean=0.485,0.456,0.406 std=0.229,0.224,0.225"
+    for mean, std in (((0.5,), (0.5,)), ((0.485, 0.456, 0.406), (1.0,))):
+        with pytest.raises(FovealError, match=f"{settings}$"):
+            check_preparation("resnet18", mean, std)
+    with pytest.raises(FovealError, match=f"{settings} mean_image=false$"):
+        check_preparation("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), mean_image=True)

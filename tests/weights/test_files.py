@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from foveal.errors import FovealError
+from foveal.training import checkpoint
 from foveal.weights.files import read_weights, save_weights, without_prefix
 
 STATE = OrderedDict(weight=torch.arange(6.0).reshape(3, 2), bias=torch.tensor([1.0, -2.0, 3.0]))
@@ -109,9 +110,22 @@ def test_tied_weights_are_written_twice(tmp_path: Path) -> None:
 
 
 def test_run_folder_gives_its_best_weights(tmp_path: Path) -> None:
-    save_weights({"w": torch.zeros(1)}, tmp_path / "last" / "weights.safetensors")
-    save_weights({"w": torch.ones(1)}, tmp_path / "best" / "weights.safetensors")
+    for i, name in enumerate(("last", "best")):
+        weights = {"w": torch.full((1,), i)}
+        checkpoint.save(tmp_path, name, weights=weights, average=None, optimizer={}, position={"step": i})
     assert read_weights(tmp_path).tensors["w"].item() == 1
+
+
+@pytest.mark.parametrize("harm", ["weights", "manifest", "average"])
+def test_a_damaged_checkpoint_of_a_run_is_refused(harm: str, tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(1)}
+    checkpoint.save(tmp_path, "best", weights=weights, average=weights, optimizer={}, position={"step": 1})
+    if harm == "weights":
+        save_weights({"w": torch.ones(1)}, tmp_path / "best" / "ema.safetensors")
+    else:
+        (tmp_path / "best" / {"manifest": "manifest.json", "average": "ema.safetensors"}[harm]).unlink()
+    with pytest.raises(FovealError, match="damaged"):
+        read_weights(tmp_path)
 
 
 def test_saving_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

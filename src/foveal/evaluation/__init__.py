@@ -20,12 +20,14 @@ from foveal import catalog
 from foveal.data.dataset import ImageSet, stratified
 from foveal.data.open import data_splits, open_data, readable
 from foveal.errors import FovealError
+from foveal.evaluation.own import check_own, cut_by_seed, is_own, unreadable
 from foveal.evaluation.text import listed
 from foveal.evaluation.text import text as words
 from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.calibration import Calibration, calibration
 from foveal.metrics.classification import PerClass, confusion_matrix, per_class, top_k_wrong
 from foveal.training.checkpoint import replace_file
+from foveal.training.inputs import Reduced, without
 from foveal.training.recogniser import Recogniser
 from foveal.training.run import Run
 
@@ -50,7 +52,7 @@ class Evaluation:
 
     `metrics` holds numbers by name: errors in %, `cross_entropy` in nats. Those of further protocols come after the
     protocol's name and a slash; `measured` has them protocol by protocol. `run` names several runs where they were
-    averaged, with commas between.
+    averaged, with commas between. `note` says what else there is to know of the images.
     """
 
     run: str
@@ -64,6 +66,7 @@ class Evaluation:
     labels: Tensor = field(repr=False, compare=False)  # int64 [N]
     skipped: tuple[tuple[str, str], ...] = ()  # (file, reason) of unreadable images
     measured: tuple[Measured, ...] = ()
+    note: str = ""
 
     @property
     def images(self) -> int:
@@ -118,6 +121,7 @@ class Evaluation:
             "data": self.data,
             "split": self.split,
             "images": self.images,
+            "note": self.note,
             "metrics": dict(self.metrics),
             "protocols": [
                 {
@@ -147,18 +151,23 @@ def evaluate(
     protocols: Sequence[str] = ("center_crop",),
     checkpoint: str = "best",
 ) -> Evaluation:
-    """Measure a run's checkpoint ("best" or "last") on a split of its own data, or of other `data`.
+    """Measure a run's checkpoint ("best", "last" or a file of weights) on a split of its own data, or of other `data`.
 
     `protocols` are names, with options if wanted: "ten_crop", "dense(scales=(256, 384))", or package.module:function.
     Other data may hold its classes in another order, or only some of the run's; a class that the run does not know
-    raises FovealError. Unreadable images are skipped and listed, or refused where the recipe says `strict`. The result
-    on the run's own held-out split is also written to its folder: evaluation.json, and predictions.npz with
-    `probabilities`, `labels` and `names`.
+    raises FovealError, and so do own data that are not what they were in training. Unreadable images are skipped and
+    listed, or refused where the recipe says `strict`. What "best" has on the run's own held-out split is also written
+    to its folder: evaluation.json, and predictions.npz with `probabilities`, `labels` and `names`.
     """
     run = run if isinstance(run, Run) else Run(os.fspath(run))
     functions = configured(protocols)
     source = run.recipe.data if data is None else os.fspath(data)
-    images, skipped = readable(open_split(run, split, source), run.recipe.strict)
+    own = is_own(run, source)
+    if own:
+        source = run.recipe.data
+        check_own(run)
+    chosen = open_split(run, split, source)
+    images, skipped = readable(chosen, run.recipe.strict)
     predictor = run.predictor(checkpoint)
     found = measure(predictor, images, functions)
     first = next(iter(found.values()))
@@ -175,8 +184,9 @@ def evaluate(
         labels=first["labels"],
         skipped=tuple(skipped),
         measured=measured,
+        note="" if own else _note(source, chosen, split, run.recipe.seed),
     )
-    if source == run.recipe.data and split == held_out(run):
+    if own and split == held_out(run) and checkpoint == "best":
         _save(run.path, evaluation, [images.name(i) for i in range(len(images))])
     return evaluation
 
@@ -222,34 +232,21 @@ def open_split(run: Run, split: str, data: str | None = None) -> ImageSet:
     Unreadable images are still in it. Raises FovealError for a split that is not there and for unknown classes.
     """
     source = run.recipe.data if data is None else data
-    own = source == run.recipe.data
+    own = is_own(run, source)
     splits = data_splits(source)
     cut = own and "val" not in splits and run.recipe.holdout > 0  # the validation split was taken from training
     if split not in splits and not (cut and split == "val"):
         there = [*splits, *(["val"] if cut else [])]
-        raise FovealError(f"{source} has no {split} split", f"it has {', '.join(there)}: choose split={there[-1]}")
+        shell = f" (in a shell --split {there[-1]})"
+        raise FovealError(
+            f"{source} has no {split} split", f"it has {', '.join(there)}: choose split={there[-1]}{shell}"
+        )
     images = open_data(source, "train" if cut and split == "val" else split, seed=run.recipe.seed)
     if cut and split != "test":
-        images, _ = readable(images)  # as in training, the cut is made of the images that can be read
+        images = without(images, unreadable(run))  # as in training, the cut is made of the images that could be read
         rest, part = stratified(images.labels, run.recipe.holdout, run.recipe.seed)
         images = images.select(part, split="val") if split == "val" else images.select(rest)
     return images if images.classes == run.classes else renumbered(images, run, source)
-
-
-class _Reduced:
-    """A set whose large images are decoded no larger than the network needs, as in training."""
-
-    def __init__(self, images: ImageSet, min_side: int | None) -> None:
-        self.images, self.min_side = images, min_side
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.images.load(i, self.min_side), int(self.images.labels[i])
-
-    def name(self, i: int) -> str:
-        return self.images.name(i)
 
 
 def renumbered(images: ImageSet, run: Run, source: str) -> ImageSet:
@@ -285,7 +282,7 @@ def measure(
     """What each protocol yields for the images, whose labels are the predictor's classes."""
     least = predictor.pipeline.min_side(train=False)
     return {
-        name: dict(protocol(predictor, _Reduced(images, None if _rescales(protocol) else least)))
+        name: dict(protocol(predictor, Reduced(images, None if _rescales(protocol) else least)))
         for name, protocol in functions.items()
     }
 
@@ -313,6 +310,13 @@ def together(measured: Sequence[Measured]) -> dict[str, float]:
 def _rescales(protocol: Callable[..., Any]) -> bool:
     """Whether a protocol may show images at other sizes than the recipe, so that they are needed as they are."""
     return bool({"scale", "scales"} & catalog.options(protocol).keys())
+
+
+def _note(source: str, images: ImageSet, split: str, seed: int) -> str:
+    """What to know of other data: that only a part was measured, where it has no splits of its own."""
+    if not cut_by_seed(source, images, split, seed):
+        return ""
+    return f"{source} has no splits of its own: measured was the part that would be its {split} split"
 
 
 def _save(folder: Path, evaluation: Evaluation, names: Sequence[str]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from foveal.data.dataset import ImageSet
 from foveal.data.open import readable
 from foveal.errors import FovealError
 from foveal.evaluation import Evaluation, Measured, configured, measure, of_protocol, open_split, renumbered, together
+from foveal.evaluation.own import check_own, is_own
 from foveal.protocols._scoring import figures
 from foveal.training.run import Run
 
@@ -31,13 +33,16 @@ def ensemble(
     each protocol, then the runs by themselves. Of a protocol that yields more than `center_crop` does, the ensemble has
     that much. Nothing is written into the runs' folders.
 
-    Raises FovealError for fewer than two runs, for runs of other classes, and as `evaluate`.
+    Raises FovealError for fewer than two runs, for runs of other classes, for runs whose own cut of the data is another
+    (they may have been trained on what is measured), and as `evaluate`.
     """
     members = _opened(runs)
     functions = configured(protocols)
     head = members[0]
     source = head.recipe.data if data is None else os.fspath(data)
-    images, skipped = readable(open_split(head, split, source), any(run.recipe.strict for run in members))
+    chosen = open_split(head, split, source)
+    _check_unseen(members, chosen, source, own=data is None)
+    images, skipped = readable(chosen, any(run.recipe.strict for run in members))
     sums: dict[str, Tensor] = {}
     singles: list[Measured] = []
     for run in members:
@@ -74,3 +79,27 @@ def _opened(runs: Sequence[Source]) -> list[Run]:
                 f"{run.path} tells other classes than {opened[0].path}", "average runs that learned the same classes"
             )
     return opened
+
+
+def _check_unseen(members: Sequence[Run], images: ImageSet, source: str, *, own: bool) -> None:
+    """Raise FovealError when a member's own cut of `source` is not `images`, the first one's.
+
+    `own`: nobody asked for other data, so all members must have been trained on the first one's.
+    """
+    head, split = members[0], images.split
+    for run in members:
+        mine = is_own(run, source)
+        if mine:
+            check_own(run)
+        same = run.data["fingerprint"] == head.data["fingerprint"] if own else not mine
+        if not same and mine:
+            same = _names(open_split(run, split, source)) == _names(images)
+        if not same:
+            raise FovealError(
+                f"{run.path} may have been trained on the {split} images of {head.path}: it has another {split} split",
+                "name images that none has seen with data=DIR, or average runs that cut their data alike (same seed)",
+            )
+
+
+def _names(images: ImageSet) -> list[str]:
+    return [images.name(i) for i in range(len(images))]

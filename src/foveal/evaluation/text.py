@@ -100,7 +100,7 @@ def _text_of_mistakes(e: Evaluation) -> str:
 
 
 def _remarks(e: Evaluation) -> str:
-    lines = []
+    lines = [e.note] if e.note else []
     if e.absent:
         lines.append(f"no images of {listed(e.absent)}")
     if e.skipped:

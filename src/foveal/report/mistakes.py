@@ -11,6 +11,7 @@ from foveal.report.pictures import Album
 
 _WORST = 21
 _PAIRS, _PER_PAIR = 6, 7
+_SKIPPED = 50  # unreadable files that are listed
 
 
 def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
@@ -37,8 +38,9 @@ def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
     else:
         content.append(paragraph("There are none: every image was recognised."))
     if e.skipped:
-        rows = ([escape(file), escape(reason)] for file, reason in e.skipped)
-        content.append(folded(f"Unreadable images: {len(e.skipped)}", table(("file", "reason"), rows)))
+        rows = [[escape(file), escape(reason)] for file, reason in e.skipped[:_SKIPPED]]
+        first = f", the first {_SKIPPED}" if len(e.skipped) > _SKIPPED else ""
+        content.append(folded(f"Unreadable images: {len(e.skipped):,}{first}", table(("file", "reason"), rows)))
     return section("mistakes", "Mistakes", *content)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from foveal.data.dataset import ArraySet, ImageSet, stratified
+from foveal.data.dataset import ArraySet, FileSet, ImageSet, stratified
 from foveal.data.loader import Loader
-from foveal.data.open import data_splits, open_data, readable
+from foveal.data.open import data_splits, open_data, readable, root_of
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
 from foveal.training.recipe import Recipe
@@ -65,10 +66,11 @@ class Inputs:
         return f"{len(self.classes)} classes; images: {counts}{skipped}"
 
 
-def open_inputs(recipe: Recipe) -> Inputs:
+def open_inputs(recipe: Recipe, unreadable: Collection[str] | None = None) -> Inputs:
     """Open the splits of a recipe's data, without the images that cannot be read (`strict` refuses those).
 
-    The validation split is the data's own, else `holdout` of the training split, stratified and seeded.
+    The validation split is the data's own, else `holdout` of the training split, stratified and seeded. Where the names
+    of the `unreadable` are known, nothing is decoded.
     """
     splits = data_splits(recipe.data)
     if "train" not in splits:
@@ -78,7 +80,8 @@ def open_inputs(recipe: Recipe) -> Inputs:
     found: dict[str, ImageSet] = {}
     skipped: list[tuple[str, str]] = []
     for split in splits:
-        found[split], bad = readable(open_data(recipe.data, split, seed=recipe.seed), recipe.strict)
+        images = open_data(recipe.data, split, seed=recipe.seed)
+        found[split], bad = readable(images, recipe.strict) if unreadable is None else (without(images, unreadable), [])
         skipped += bad
     train, val = found["train"], found.get("val")
     if val is None and recipe.holdout:
@@ -87,6 +90,12 @@ def open_inputs(recipe: Recipe) -> Inputs:
     if recipe.patience and val is None:
         raise FovealError(f"patience={recipe.patience} needs a validation split", "set holdout=0.1 or patience=0")
     return Inputs(train, val, found.get("test"), tuple(skipped))
+
+
+def without(images: ImageSet, names: Collection[str]) -> ImageSet:
+    """The images that are not called so."""
+    rest = [i for i in range(len(images)) if images.name(i) not in names] if names else range(len(images))
+    return images if len(rest) == len(images) else images.select(rest)
 
 
 def check_same(summary: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -119,24 +128,46 @@ class PreparedSet(ArraySet):
     """Images as the network sees them at test time, uint8 [N, *input]."""
 
 
+class Reduced:
+    """A set whose large images are decoded no larger than the network needs, as in training."""
+
+    def __init__(self, images: ImageSet, min_side: int | None) -> None:
+        self.images, self.min_side = images, min_side
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.images.load(i, self.min_side), int(self.images.labels[i])
+
+    def name(self, i: int) -> str:
+        """Where image i comes from."""
+        return self.images.name(i)
+
+
 def view(recipe: Recipe) -> Pipeline:
     """The pipeline of a recipe: what its images go through in training and in test."""
     return Pipeline(recipe.prepare, recipe.augment, recipe.input, recipe.seed, recipe.test)
 
 
 def _fingerprint(sets: Mapping[str, ImageSet], source: str) -> str:
-    """SHA-256 over the splits' names and labels. Paths count from `source`, so that the data may move."""
-    root = str(Path(source).expanduser().resolve())
+    """SHA-256 over the splits' names and labels. Paths count from `source`, however it is spelt, so that the data may
+    move."""
+    root = root_of(source)
+    if root.is_file():
+        root = root.parent  # of a table, whose paths are relative to its folder
+    places = os.path.abspath(root), os.path.realpath(root)  # noqa: PTH100
     digest = hashlib.sha256()
     for split, part in sets.items():
-        names = (_relative(part.name(i), source, root) for i in range(len(part)))
+        names = (_relative(part.name(i), places, isinstance(part, FileSet)) for i in range(len(part)))
         digest.update("\n".join([split, *names]).encode())
         digest.update(part.labels.numpy().tobytes())
     return digest.hexdigest()
 
 
-def _relative(name: str, source: str, root: str) -> str:
-    for prefix in (root, source):
-        if name.startswith(prefix):
-            return name[len(prefix) :].lstrip("/\\").replace("\\", "/")
-    return name
+def _relative(name: str, places: tuple[str, str], is_path: bool) -> str:
+    whole = os.path.abspath(name)  # noqa: PTH100 (pathlib is ten times slower; sets have millions of files)
+    for place in places:
+        if whole.startswith(place):
+            return whole[len(place) :].lstrip(os.sep).replace(os.sep, "/")
+    return (whole if is_path else name).replace(os.sep, "/")

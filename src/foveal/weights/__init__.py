@@ -1,6 +1,6 @@
 """Weights: files read safely and written atomically, matched to a network by name, by known names, or by order."""
 
-from foveal.weights.download import Published, imagenet, published
+from foveal.weights.download import Published, check_preparation, imagenet, published
 from foveal.weights.files import Checkpoint, read_weights, save_weights
 from foveal.weights.match import Matching, Pair, load_weights
 
@@ -9,6 +9,7 @@ __all__ = [
     "Matching",
     "Pair",
     "Published",
+    "check_preparation",
     "imagenet",
     "load_weights",
     "published",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -13,7 +14,7 @@ import torch
 from foveal.errors import FovealError, unknown
 from foveal.weights.files import Checkpoint, read_weights
 
-_FAMILIES = re.compile(r"alexnet|vgg\d+|googlenet|resnet\d+|densenet\d+")
+_FAMILIES = re.compile(r"vgg\d+|googlenet|resnet\d+|densenet\d+")
 _VERSION = "IMAGENET1K_V1"  # the plain training recipe, nearest to the papers'
 _HALF = (0.5, 0.5, 0.5)  # mean and deviation of googlenet: torchvision's forward goes over to them from its preset's
 
@@ -33,8 +34,9 @@ class Published:
 def published(name: str) -> Published:
     """What torchvision publishes. Needs no network.
 
-    There are alexnet, vgg11 … vgg19, googlenet, resnet18 … resnet152 and densenet121 … densenet201. googlenet is the
-    variant with batch normalisation, `googlenet(batch_norm=True, aux=True)`; resnet50 and deeper are of version 1.5.
+    There are vgg11 … vgg19, googlenet, resnet18 … resnet152 and densenet121 … densenet201. googlenet is the variant
+    with batch normalisation, `googlenet(batch_norm=True, aux=True)`; resnet50 and deeper are of version 1.5. Their
+    alexnet is another network than the paper's.
 
     Raises FovealError for a network without published weights.
     """
@@ -47,6 +49,21 @@ def published(name: str) -> Published:
     preset = weights.transforms()
     mean, std = (_HALF, _HALF) if name == "googlenet" else (tuple(preset.mean), tuple(preset.std))
     return Published(name, weights.url, mean, std, preset.resize_size[0], preset.crop_size[0])
+
+
+def check_preparation(name: str, mean: Sequence[float], std: Sequence[float], mean_image: bool = False) -> None:
+    """FovealError unless images are normalised as the published weights of a network want it."""
+    wanted = published(name)
+    for given, right in ((mean, wanted.mean), (std, wanted.std)):
+        full = tuple(given) * (len(right) if len(given) == 1 else 1)
+        same = len(full) == len(right) and all(abs(a - b) < 1e-3 for a, b in zip(full, right, strict=True))
+        if mean_image or not same:
+            texts = (",".join(f"{value:g}" for value in part) for part in (wanted.mean, wanted.std))
+            settings = "mean={} std={}".format(*texts) + (" mean_image=false" if mean_image else "")
+            raise FovealError(
+                f"the ImageNet weights of {name} want images normalised otherwise than this recipe does",
+                f"add {settings}",
+            )
 
 
 def imagenet(name: str) -> Checkpoint:

@@ -136,10 +136,29 @@ def _resolved(path: Path) -> Path:
         if not path.is_file():
             raise FovealError(f"{path} is not a regular file", "give a safetensors or PyTorch (.pt, .pth) file")
         return path
-    for name in ("best/ema", "best/weights", "last/ema", "last/weights", "ema", "weights"):
-        if (inside := path / f"{name}.safetensors").is_file():
-            return inside
+    for folder in (path / "best", path / "last", path):
+        for name in ("ema.safetensors", "weights.safetensors"):
+            if (folder / name).is_file():
+                _check_manifest(folder, name, needed=folder != path)
+                return folder / name
     raise FovealError(f"{path} is a folder without weights", "give a file, or a run's folder (it has best/ or last/)")
+
+
+def _check_manifest(folder: Path, name: str, *, needed: bool) -> None:
+    """FovealError unless a checkpoint's weights have the SHA-256 of its manifest, or it has none and needs none."""
+    manifest = folder / "manifest.json"
+    if not needed and not manifest.exists():
+        return
+    try:
+        sums = {file: facts["sha256"] for file, facts in json.loads(manifest.read_bytes())["files"].items()}
+        with (folder / name).open("rb") as stream:
+            whole = hashlib.file_digest(stream, "sha256").hexdigest() == sums[name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FovealError(
+            f"{manifest} is missing or damaged", "restore it from a copy, or name a weights file"
+        ) from error
+    if not whole or ("ema.safetensors" in sums and name != "ema.safetensors"):
+        raise FovealError(f"{folder} is damaged: its weights are not those of manifest.json", "restore it from a copy")
 
 
 def _read_safetensors(path: Path, head: bytes) -> Checkpoint:
