@@ -64,7 +64,11 @@ DATA = [
         "rnu does not exist",
         "give the folder that `foveal train` printed, e.g. runs/lenet5_digits",
     ),
-    ("evaluate run --split tset", "photos has no tset split", "it has train, val, test: choose split=test"),
+    (
+        "evaluate run --split tset",
+        "photos has no tset split",
+        "it has train, val, test: choose split=test (in a shell --split test)",
+    ),
     ("evaluate run --checkpoint bets", "checkpoint 'bets' is not known", "choose best, last, or a file of weights"),
     ("explain filters run --out f.xyz", "f.xyz: '.xyz' names no picture format", "call it *.png"),
     (

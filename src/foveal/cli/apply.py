@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.catalog import names
+from foveal.cli.networks import Checkpoint, NetworkWeights, Partial, Weights, chosen, opened
 from foveal.cli.settings import parse_options, parse_settings
 from foveal.cli.tables import table
 from foveal.errors import FovealError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Checkpoint = Annotated[str, typer.Option(help="Which weights: best or last.")]
 _KINDS = 30  # ancestors that the terminal shows
 
 
@@ -39,6 +39,7 @@ def evaluate(
         list[str] | None, typer.Option(help=f"May be repeated: {', '.join(names('protocol'))}.")
     ] = None,
     checkpoint: Checkpoint = "best",
+    weights: Weights = None,
     wordnet: Annotated[
         Path | None, typer.Option(help="Tell mistakes by ancestor: wordnet.is_a.txt, its folder, or meta.mat.")
     ] = None,
@@ -65,6 +66,7 @@ def evaluate(
             raise unknown("setting of evaluate", key, ["data"])
     if not folders:
         raise FovealError("no run was named", "give the folder that `foveal train` printed, e.g. runs/lenet5_digits")
+    checkpoint = chosen(checkpoint, weights)
     data, protocols = given.get("data"), tuple(protocol or ("center_crop",))
     tree = read_wordnet(wordnet) if wordnet else None
     if len(folders) == 1:
@@ -97,6 +99,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 5,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     checkpoint: Checkpoint = "best",
+    weights: Weights = None,
     json_: Json = False,
 ) -> None:
     """Say what is on pictures.
@@ -107,7 +110,7 @@ def predict(
     """
     from foveal.prediction import predict as predict_files
 
-    predictions = predict_files(run, files, top=top, strict=strict, checkpoint=checkpoint)
+    predictions = predict_files(run, files, top=top, strict=strict, checkpoint=chosen(checkpoint, weights))
     if json_:
         typer.echo(json.dumps([p.as_json() for p in predictions], indent=2, ensure_ascii=False))
     else:
@@ -125,6 +128,7 @@ def dense(
     borders: Annotated[str, typer.Option(help="Padding around each patch, or around the image.")] = "patch",
     memory: Annotated[int, typer.Option(min=1, help="MiB of activations; larger images go in tiles.")] = 1024,
     checkpoint: Checkpoint = "best",
+    weights: Weights = None,
     json_: Json = False,
 ) -> None:
     """Classify the patch around every pixel of a picture.
@@ -141,8 +145,8 @@ def dense(
 
     with counting("tiles") as progress:
         found = dense_map(
-            run, image, stride=stride, borders=cast(Borders, borders), checkpoint=checkpoint, memory=memory * 2**20,
-            progress=progress,
+            run, image, stride=stride, borders=cast(Borders, borders), checkpoint=chosen(checkpoint, weights),
+            memory=memory * 2**20, progress=progress,
         )  # fmt: skip
     file = found.save(out or Path(f"{Path(image).stem}.dense.png"))
     shares = found.shares()
@@ -154,10 +158,12 @@ def dense(
 
 
 def explain(
-    method: Annotated[str, typer.Argument(help="The method, for example filters.")],
+    method: Annotated[str, typer.Argument(help=f"The method: {', '.join(names('explanation'))}.")],
     network: Annotated[str, typer.Argument(help="A run's folder, or a network.")],
     options: Annotated[list[str] | None, typer.Argument(help="The method's options, as key=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="The picture to write.", show_default="METHOD.png")] = None,
+    weights: NetworkWeights = None,
+    partial: Partial = False,
 ) -> None:
     """Draw what a network sees.
 
@@ -167,18 +173,10 @@ def explain(
     """
     import torch
 
-    from foveal import catalog
     from foveal.explanations import explain_to_file
-    from foveal.models import create
-    from foveal.training.run import Run
 
-    image: torch.Tensor | None
-    if (Path(network) / "recipe.json").is_file():
-        run = Run(network)
-        model, image = run.model(), torch.zeros(run.recipe.input)
-    else:
-        facts = catalog.facts(network)
-        model, image = create(network), torch.zeros(facts.input) if facts else None
+    model, input_ = opened(network, {}, weights, partial)
+    image = torch.zeros(input_) if input_ else None
     file = explain_to_file(method, model, out or Path(f"{method}.png"), image, **parse_options(options or []))
     typer.echo(f"{method}: {file}")
 

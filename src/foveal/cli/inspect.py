@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from foveal.cli.networks import NetworkWeights, Partial, is_run, opened
 from foveal.cli.settings import parse_options, parse_settings, parse_shape
 from foveal.cli.tables import table
 from foveal.errors import FovealError
@@ -78,6 +79,8 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="With --augment: the picture to write.", show_default="NAME_augmented.png")
     ] = None,
+    weights: NetworkWeights = None,
+    partial: Partial = False,
     json_: Json = False,
 ) -> None:
     """Print a network layer by layer; or draw the augmented images of a recipe.
@@ -87,6 +90,9 @@ def show(
       foveal show --augment resnet20_cifar10 data=./photos prepare="resize_exact(32,32)"
     """
     if augment:
+        for option, value in (("--input", input_), ("--weights", weights), ("--partial", partial), ("--json", json_)):
+            if value:
+                raise FovealError(f"{option} is for the table, and --augment draws images", f"leave {option} away")
         _show_augmentation(network, parse_settings(options or []), out)
         return
     if out:
@@ -94,17 +100,9 @@ def show(
     from foveal.graph.table import show as show_network
 
     shape = parse_shape(input_) if input_ else None
-    if (Path(network) / "recipe.json").is_file():
-        from foveal.training.run import Run
-
-        run = Run(network)
-        result = show_network(run.model(), shape or run.recipe.input)
-    elif options:
-        from foveal import catalog
-        from foveal.models import create
-
-        facts = catalog.facts(network)
-        result = show_network(create(network, **parse_options(options)), shape or (facts.input if facts else None))
+    if options or weights or partial or is_run(network):
+        model, usual = opened(network, parse_options(options or []), weights, partial)
+        result = show_network(model, shape or usual)
     else:
         result = show_network(network, shape)
     typer.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if json_ else str(result))
@@ -117,10 +115,7 @@ def _show_augmentation(name: str, settings: dict[str, Any], out: Path | None) ->
     from foveal.training.inputs import view
     from foveal.training.run import Run
 
-    if (Path(name) / "recipe.json").is_file():
-        recipe = Run(name).recipe.with_settings(**settings)
-    else:
-        recipe = resolve(name, **settings)
+    recipe = Run(name).recipe.with_settings(**settings) if is_run(name) else resolve(name, **settings)
     images = open_data(recipe.data, "train", seed=recipe.seed)
     file = out or Path(f"{recipe.name}_augmented.png")
     augmentation_sheet(images, view(recipe), file, title=f"{recipe.name} on {recipe.data}", seed=recipe.seed)
