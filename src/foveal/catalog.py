@@ -72,7 +72,7 @@ def get(kind: str, name: str) -> Callable[..., Any]:
     Raises FovealError for a name that is not in the folder, or a path that cannot be imported.
     """
     if ":" in name:
-        return _imported(kind, name)
+        return imported(kind, name)
     if name not in entries(kind):
         raise unknown(kind, name, entries(kind), _LISTED.get(kind, ""))
     function: Callable[..., Any] = getattr(importlib.import_module(entries(kind)[name].module), name)
@@ -170,7 +170,8 @@ def _first_line(node: ast.Module | ast.FunctionDef) -> str:
     return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
-def _imported(kind: str, path: str) -> Callable[..., Any]:
+def imported(kind: str, path: str) -> Callable[..., Any]:
+    """The function or class at `package.module:name`. FovealError when it cannot be imported."""
     module_name, _, function_name = path.partition(":")
     try:
         found = importlib.import_module(module_name)

@@ -160,6 +160,17 @@ def test_a_healthy_set_has_no_finding(tmp_path: Path) -> None:
     assert found.imbalance == {"train": 1.0, "test": 1.0}
 
 
+def test_a_test_folder_without_class_folders_is_named(tmp_path: Path) -> None:
+    healthy(tmp_path)
+    for file in sorted((tmp_path / "test").rglob("*.png")):
+        file.rename(tmp_path / "test" / f"{file.parent.name}{file.name}")
+    for name in ("temple", "dahlia"):
+        (tmp_path / "test" / name).rmdir()
+    found = diagnose(tmp_path)
+    assert "the pictures of test lie in no class folder" in places(found, "flat_split")
+    assert list(found.counts) == ["train"]
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "words"), FAULTS, ids=[f"{fault.__name__}-{kind}" for fault, kind, _ in FAULTS]
 )

@@ -125,6 +125,16 @@ def test_split_folders_that_do_not_match(tmp_path: Path) -> None:
     refuse(tmp_path, "'val' and 'validation' both mean val")
 
 
+@pytest.mark.parametrize(("flat", "splits"), [("test", ("train",)), ("val", ("train", "val"))])
+def test_a_split_without_class_folders(flat: str, splits: tuple[str, ...], tmp_path: Path) -> None:
+    """A challenge's test images have no classes: they are no split. A val folder like that is a mistake."""
+    class_folders(tmp_path / "train", {"a": 2, "b": 2})
+    picture(tmp_path / flat / "000.png")
+    assert data_splits(tmp_path) == splits
+    assert len(open_data(tmp_path, "train")) == 4
+    refuse(tmp_path, f"{flat}: the pictures lie in no class folder", flat)
+
+
 def test_folder_order_from_classes_txt(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3, "b_c": 3})
     (tmp_path / "classes.txt").write_text("b/c\na\n")
@@ -192,6 +202,14 @@ def test_csv_with_and_without_splits(tmp_path: Path) -> None:
 )
 def test_csv_mistakes(text: str, match: str, tmp_path: Path) -> None:
     refuse(table(tmp_path, text), match)
+
+
+def test_a_stray_table_does_not_hide_class_folders(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "labels.csv").write_text("label,meaning\na,apple\nb,bread\n")
+    assert detect(tmp_path) is folder
+    (tmp_path / "labels.csv").write_text("path,label\na/000.png,x\n")
+    assert detect(tmp_path) is csv
 
 
 def test_csv_that_is_no_text(tmp_path: Path) -> None:

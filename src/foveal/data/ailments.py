@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -41,15 +41,20 @@ def examine(
     seen: Scan,
     refused: Sequence[FovealError],
     *,
+    flat: Collection[str] = (),
     near: bool,
     threshold: float | None,
 ) -> tuple[list[Finding], dict[str, Any]]:
-    """All findings, gravest first, and the numbers of duplicates as `Diagnosis.duplicates` has them."""
+    """All findings, gravest first, and the numbers of duplicates as `Diagnosis.duplicates` has them.
+
+    `flat` names the splits whose pictures lie in no class folder.
+    """
     present = {split: Counter(images.classes[i] for i in images.labels.tolist()) for split, images in sets.items()}
     twins = _Twins(root, seen, near_pairs(seen.prints, threshold) if near else None)
     findings = [
         *(Finding("refused", "error", f"training would refuse it: {e.what}", (), e.mend) for e in refused),
         *_unreadable(root, seen),
+        *_flat(flat),
         *_class_sets(present),
         *_empty_classes(sets, present),
         *_alike_names(present),
@@ -67,6 +72,12 @@ def _unreadable(root: str, seen: Scan) -> Iterator[Finding]:
         places = tuple(f"{_short(root, one.name)}: {one.reason}" for one in seen.unreadable)
         mend = "training skips them; save or download them again, or delete them"
         yield Finding("unreadable", "error", f"{_many(len(places), 'image')} cannot be read", places, mend)
+
+
+def _flat(splits: Collection[str]) -> Iterator[Finding]:
+    for split in splits:
+        what = f"the pictures of {split} lie in no class folder, so nothing says their class and they are not used"
+        yield Finding("flat_split", "warning", what, (), "put them into one folder per class, or leave them to predict")
 
 
 def _class_sets(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:

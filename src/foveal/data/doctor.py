@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foveal.data.ailments import Finding, examine
+from foveal.data.formats import folder
 from foveal.data.open import root_of
 from foveal.data.scan import open_all, scan
 
@@ -166,7 +167,8 @@ def diagnose(
         }
         for split, images in sets.items()
     }
-    findings, duplicates = examine(os.fspath(root), sets, seen, refused, near=near, threshold=threshold)
+    flat = folder.flat_splits(root).keys() & {"test"} if name == "folder" else ()  # training refuses the others
+    findings, duplicates = examine(os.fspath(root), sets, seen, refused, flat=flat, near=near, threshold=threshold)
     sides = seen.sizes[:, :2]
     size: dict[str, tuple[float, float]] = {}
     if len(sides):

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from foveal.data.dataset import FileSet, ImageSet
+from foveal.data.formats import folder as folders
 from foveal.data.formats._common import (
     SPLITS,
     check_presence,
@@ -41,7 +42,10 @@ class _Row:
 
 
 def sniff(root: Path) -> bool:
-    """A file called *.csv, or a folder with exactly one whose header has a column path or label."""
+    """A file called *.csv, or a folder with exactly one that lists files.
+
+    Such a table has a column path; beside class folders a table without one says nothing about them.
+    """
     if root.is_file():
         return root.suffix.lower() == ".csv"
     return _table(root) is not None
@@ -95,10 +99,13 @@ def example(root: Path) -> None:
 
 
 def _table(root: Path) -> Path | None:
-    """The one table in a folder."""
+    """The one table in a folder; one without a column path only where there are no class folders."""
     if not root.is_dir():
         return None
-    tables = [file for file in sorted(root.glob("*.csv")) if {"path", "label"} & set(_header(file))]
+    headers = {file: set(_header(file)) for file in sorted(root.glob("*.csv"))}
+    tables = [file for file, header in headers.items() if "path" in header]
+    if not tables and any("label" in header for header in headers.values()) and not folders.sniff(root):
+        tables = [file for file, header in headers.items() if "label" in header]
     return tables[0] if len(tables) == 1 else None
 
 

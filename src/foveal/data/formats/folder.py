@@ -39,17 +39,27 @@ def sniff(root: Path) -> bool:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """The splits that have folders; all three where none has, for then the set is cut."""
-    return tuple(_split_folders(root)) or SPLITS
+    """The splits that have folders; all three where none has, for then the set is cut.
+
+    A test folder without class folders is none, as challenges publish theirs; `open` says what is wrong with others.
+    """
+    found = {*_split_folders(root), *(flat_splits(root).keys() - {"test"})}
+    return tuple(split for split in SPLITS if split in found or not found)
 
 
 def open(root: Path, split: str, *, seed: int = 0) -> FileSet:
     """The files of a split, class by class, each class sorted by path.
 
-    Raises FovealError naming a class folder without pictures, a class that is in train and not in test or the reverse,
-    and, when the set is to be cut, a class of less than three pictures.
+    Raises FovealError naming a split whose pictures lie in no class folder, a class folder without pictures, a class
+    that is in train and not in test or the reverse, and, when the set is to be cut, a class of less than three
+    pictures.
     """
     folders = _split_folders(root)
+    if split in (flat := flat_splits(root)):
+        raise FovealError(
+            f"{flat[split]}: the pictures lie in no class folder, so nothing says their class",
+            "put them into one folder per class, or move them away",
+        )
     check_split(root, split, tuple(folders) or SPLITS)
     if not folders:
         whole = _files(root, _classes(root, {"": root}), split)
@@ -77,6 +87,15 @@ def write(sets: Mapping[str, ImageSet], root: Path) -> None:
 def example(root: Path) -> None:
     """Write a few tiles of two real photographs as PNG files."""
     write(photo_samples(), root)
+
+
+def flat_splits(root: Path) -> dict[str, Path]:
+    """Split → its folder, where the pictures lie in no class folder although those of another split do."""
+    sorted_ones = _split_folders(root)
+    named = {split: path for name, path in _folders(root).items() if (split := split_called(name)) is not None}
+    return {
+        split: path for split, path in named.items() if sorted_ones and split not in sorted_ones and _has_picture(path)
+    }
 
 
 def _folders(root: Path) -> dict[str, Path]:

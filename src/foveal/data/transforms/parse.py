@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import nn
 from torchvision.transforms import v2
 
-from foveal.catalog import parse_call
+from foveal.catalog import imported, parse_call
 from foveal.data.transforms import colour, geometry, lens, sizes
 from foveal.data.transforms.base import BatchTransform
 from foveal.errors import FovealError, unknown
@@ -58,17 +57,8 @@ def _parsed(text: str) -> v2.Transform:
 
 
 def _named(name: str) -> Callable[..., Any]:
-    module, separator, attribute = name.partition(":")
-    if separator:
-        try:
-            found = getattr(importlib.import_module(module), attribute, None)
-        except ImportError as error:
-            raise FovealError(
-                f"cannot import '{module}' for the transform '{name}': {error}",
-                "is it installed, or does PYTHONPATH name its folder?",
-            ) from error
-        if found is None:
-            raise unknown(f"transform in {module}", attribute, vars(importlib.import_module(module)))
+    if ":" in name:
+        found = imported("transform", name)
         if not (isinstance(found, type) and issubclass(found, nn.Module)):  # a recipe from elsewhere must not call it
             raise FovealError(f"'{name}' is no transform", "name a class of transforms (a torch.nn.Module)")
         return found
