@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -82,3 +83,11 @@ def photographs(folder: Path) -> None:
 def save(file: Path, colour: tuple[int, int, int], generator: np.random.Generator) -> None:
     pixels = np.clip(np.array(colour) + generator.normal(0, 30, (96, 128, 3)), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(file)
+
+
+def test_output_is_utf8_whatever_the_system_writes() -> None:
+    """As on Windows into a file, where the encoding is of another age."""
+    command = [sys.executable, "-m", "foveal", "Ω"]
+    done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 2
+    assert "Ω" in done.stderr.decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -16,6 +17,9 @@ def main() -> None:
     unless --debug."""
     from foveal.cli.app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # into a file or a pipe Windows would write another encoding
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]  # it may stand anywhere
     try:
@@ -24,8 +28,6 @@ def main() -> None:
         _leave(f"foveal: {error}", error, debug)
     except typer.Abort:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)  # the reader of a pipe has left, as `foveal models | head` does
     except Exception as error:
         if hasattr(error, "format_message"):
             _leave(_usage(error), error, debug)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from foveal.cli.progress import counting
 from foveal.errors import FovealError
 
 
@@ -37,7 +38,8 @@ def data(
         raise FovealError(f"unexpected {' '.join(places)} after {path}", "foveal data takes one path at a time")
     from foveal.data.doctor import diagnose
 
-    diagnosis = diagnose(path, near=near)
+    with counting("images", lines=False) as progress:
+        diagnosis = diagnose(path, near=near, progress=progress)
     typer.echo(json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False) if json_ else diagnosis.text())
     if sheet:
         from foveal.data.contact_sheet import contact_sheet
@@ -58,7 +60,8 @@ def _convert(places: list[str], format_: str) -> None:
             f"foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of {known}",
         )
     source, destination = places
-    conversion = convert(source, destination, format_)
+    with counting("images", lines=False) as progress:
+        conversion = convert(source, destination, format_, progress=progress)
     for name, reason in conversion.skipped:
         typer.echo(f"left out {name}: {reason}", err=True)
     typer.echo(f"{source} → {destination} ({format_})")

@@ -11,14 +11,17 @@ _LINES = 10  # at most, where the output is no terminal
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total), on standard error. One step alone shows nothing."""
+def counting(what: str, *, lines: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total), on standard error. One step alone shows nothing.
+
+    `lines` tells it where there is no terminal too, in at most ten lines.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total: _line(what, done, total)
+        yield (lambda done, total: _line(what, done, total)) if lines else (lambda done, total: None)
         return
     columns = (TextColumn(what), BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, transient=True) as bar:
