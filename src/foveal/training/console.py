@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console as Rich
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
 class Console:
@@ -27,6 +28,17 @@ class Console:
         if not self.silent:
             self._rich.print(text, markup=False)
 
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None] | None]:
+        """A function of (done, total) that moves a bar called `what` on a terminal; None elsewhere."""
+        if self.silent or not self._rich.is_terminal:
+            yield None
+            return
+        columns = (TextColumn(what), BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+        with Progress(*columns, console=self._rich, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
     def start(self, name: str, step: int, total: int) -> None:
         """Training begins, at update `step` of `total`."""
         if self.silent or not self._rich.is_terminal:
@@ -42,10 +54,11 @@ class Console:
         self._task = self._bar.add_task(name, total=total, completed=step, figures="")
         self._bar.start()
 
-    def update(self, step: int, loss: float, speed: float, best: str) -> None:
-        """Move the bar to update `step`; `speed` in images per second, `best` as text."""
+    def update(self, step: int, loss: float | None, speed: float, best: str) -> None:
+        """Move the bar to update `step`; `loss` where it is known, `speed` in images per second, `best` as text."""
         if self._bar is not None and self._task is not None:
-            figures = f"{speed:,.0f} img/s  loss {loss:.4f}{f'  best {best}' if best else ''}"
+            shown = "" if loss is None else f"  loss {loss:.4f}"
+            figures = f"{speed:,.0f} img/s{shown}{f'  best {best}' if best else ''}"
             self._bar.update(self._task, completed=step, figures=figures)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,13 @@ class Inputs:
         return f"{len(self.classes)} classes; images: {counts}{skipped}"
 
 
-def open_inputs(recipe: Recipe, unreadable: Collection[str] | None = None) -> Inputs:
+def open_inputs(
+    recipe: Recipe, unreadable: Collection[str] | None = None, progress: Callable[[int, int], None] | None = None
+) -> Inputs:
     """Open the splits of a recipe's data, without the images that cannot be read (`strict` refuses those).
 
     The validation split is the data's own, else `holdout` of the training split, stratified and seeded. Where the names
-    of the `unreadable` are known, nothing is decoded.
+    of the `unreadable` are known, nothing is decoded; else `progress` is called with (files read, files of the split).
     """
     splits = data_splits(recipe.data)
     if "train" not in splits:
@@ -81,7 +83,10 @@ def open_inputs(recipe: Recipe, unreadable: Collection[str] | None = None) -> In
     skipped: list[tuple[str, str]] = []
     for split in splits:
         images = open_data(recipe.data, split, seed=recipe.seed)
-        found[split], bad = readable(images, recipe.strict) if unreadable is None else (without(images, unreadable), [])
+        if unreadable is not None:
+            found[split] = without(images, unreadable)
+            continue
+        found[split], bad = readable(images, recipe.strict, progress)
         skipped += bad
     train, val = found["train"], found.get("val")
     if val is None and recipe.holdout:
