@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foveal.data.open import data_splits
 from foveal.errors import FovealError
-from foveal.evaluation import Evaluation, evaluate
+from foveal.evaluation import Evaluation, evaluate, held_out
 from foveal.recipes import resolve
 from foveal.report import write_report
+from foveal.training.distributed import processes
 from foveal.training.recipe import Recipe
 from foveal.training.run import Run
 from foveal.training.train import resume
@@ -21,7 +23,7 @@ from foveal.training.train import train as train_recipe
 def train(
     recipe: Recipe | str | Path, /, *, out: str | Path | None = None, quick: bool = False, **settings: Any
 ) -> tuple[Run, Evaluation | None]:
-    """Train a recipe (or go on with a run), evaluate it on its test split and write its report.
+    """Train a recipe (or go on with a run), evaluate it on its test (else validation) split and write its report.
 
     Args:
         recipe: a recipe's name, a network's name (the house recipe), a Recipe, or the folder of a run to resume.
@@ -32,7 +34,7 @@ def train(
 
     Returns:
         The run, and its evaluation: None when training was interrupted (the run can be resumed) or when the data has
-        no test split.
+        neither split.
 
     Raises:
         FovealError: unknown names or settings, unusable data, a folder that holds another run.
@@ -51,32 +53,64 @@ def train(
 
 @dataclass(frozen=True)
 class Repetition:
-    """Several runs of one recipe that differ in their seed alone."""
+    """Several runs of one recipe that differ in their seed alone, and their errors on `split`, in %.
+
+    The last run was `interrupted` when somebody asked to stop; it has no error then. Under torchrun only the first
+    process has errors.
+    """
 
     runs: tuple[Run, ...]
     top1_errors: tuple[float, ...]
+    split: str = "test"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the repetition ended before its last seed."""
+        return any(run.interrupted for run in self.runs)
 
     def text(self) -> str:
         """Accuracy as mean ± standard deviation (n - 1), in per cent."""
         accuracies = [100 - error for error in self.top1_errors]
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
         each = " ".join(f"{a:.2f}" for a in accuracies)
-        return f"test accuracy {statistics.mean(accuracies):.2f}{spread} % over {len(accuracies)} seeds ({each})"
+        name = {"val": "validation"}.get(self.split, self.split)
+        return f"{name} accuracy {statistics.mean(accuracies):.2f}{spread} % over {len(accuracies)} seeds ({each})"
 
 
 def repeat(recipe: Recipe | str, seeds: Sequence[int], /, *, quick: bool = False, **settings: Any) -> Repetition:
-    """Train a recipe once per seed, each run with its own evaluation and report."""
+    """Train a recipe once per seed, each run with its own evaluation and report; stops at a run that is interrupted.
+
+    Raises FovealError, before anything is trained, for a run, a `seed` among the settings, and data without images to
+    measure on.
+    """
+    if "seed" in settings:
+        raise FovealError(
+            f"seed={settings['seed']} cannot be given with several seeds", f"leave it away: the seeds are {list(seeds)}"
+        )
+    if _is_run(recipe):
+        raise FovealError(f"{recipe} is a run, which has its seed", "name a recipe or a network for several seeds")
+    if isinstance(recipe, Recipe):
+        resolved = recipe.with_settings(**settings)
+    else:
+        resolved = resolve(recipe, quick=quick, **settings)
+    splits = data_splits(resolved.data)
+    split = "test" if "test" in splits else "val"
+    if split not in splits and not resolved.holdout:
+        raise FovealError(
+            f"{resolved.data} has neither a test nor a validation split, so the seeds cannot be compared",
+            "add one, or set holdout=0.1",
+        )
     runs: list[Run] = []
     errors: list[float] = []
-    for seed in seeds:
-        run, evaluation = train(recipe, quick=quick, **{**settings, "seed": seed})
-        if evaluation is None:
-            raise FovealError(
-                f"{run.path} was not evaluated, so the seeds cannot be compared", "is there a test split?"
-            )
-        runs.append(run)
-        errors.append(evaluation.metrics["top1_error"])
-    return Repetition(tuple(runs), tuple(errors))
+    with processes():  # one group for all runs: it can be joined only once
+        for seed in seeds:
+            run, evaluation = train(resolved.with_settings(seed=seed))
+            runs.append(run)
+            if run.interrupted:
+                break
+            if evaluation is not None:
+                errors.append(evaluation.metrics["top1_error"])
+    return Repetition(tuple(runs), tuple(errors), split)
 
 
 def _is_run(recipe: Recipe | str | Path) -> bool:
@@ -86,6 +120,7 @@ def _is_run(recipe: Recipe | str | Path) -> bool:
 def _conclude(run: Run) -> Evaluation | None:
     if run.interrupted or not run.is_main_process:
         return None
-    evaluation = evaluate(run) if run.has_test_split else None
+    split = held_out(run)
+    evaluation = evaluate(run, split=split) if split in run.data["counts"] else None
     write_report(run)
     return evaluation

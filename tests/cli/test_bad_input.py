@@ -122,6 +122,19 @@ SETTINGS = [
     ("device=gpu", "device=gpu is not known", "choose auto, cpu, cuda, cuda:N or mps"),
     ("lr", "'lr' is no setting", "settings are written key=value, for example lr=0.05"),
     ("quick=true", "quick=true: quick is no setting", "write --quick"),
+    ("console=x", "console=x: console is no setting", "leave it away"),
+    ("out=", "out= names no folder", "write out=FOLDER, or leave it away for runs/NAME-N"),
+    ("out=a --out b", "out=a and --out b name two folders", "give one of them"),
+    (
+        "--seeds 2 seed=3",
+        "seed=3 cannot be given with several seeds",
+        "leave it away: the seeds are [0, 1]",
+    ),
+    (
+        "options={} options.output=rbf",
+        "options is given both whole and by its parts",
+        "write options.NAME=VALUE for each part",
+    ),
     (
         "prepare=resize_exact(8",
         "transform 'resize_exact(8': the bracket is not closed",

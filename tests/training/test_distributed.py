@@ -24,25 +24,49 @@ HERE = Path(__file__).parent
 
 SCRIPT = """
 import json, sys, torch
+from rich.console import Console as Rich
 from small_networks import recipe
 from foveal.errors import FovealError
+from foveal.training.console import Console
+from foveal.training.distributed import rank
 from foveal.training.train import train
 torch.set_num_threads(1)
 settings = json.loads(sys.argv[2])
 try:
-    train(recipe(**settings), out=sys.argv[1])
+    bar = Console(silent=rank() != 0, rich=Rich(force_terminal=True, highlight=False, width=120, soft_wrap=True))
+    train(recipe(**settings), out=sys.argv[1], console=bar)
 except FovealError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 """
 
+SEEDS = """
+import sys, torch
+from small_networks import recipe
+from foveal.experiment import repeat
+torch.set_num_threads(1)
+found = repeat(recipe(length=1), (1, 2))
+if found.runs[0].is_main_process:
+    print(found.text())
+else:
+    assert len(found.runs) == 2 and not found.top1_errors
+"""
 
-def torchrun(*arguments: str | Path, processes: int = 2) -> subprocess.CompletedProcess[str]:
+
+def torchrun(*arguments: str | Path, processes: int = 2, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a script with torchrun on this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
     command += [str(argument) for argument in arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:  # processes that wait for each other
+            process.terminate()
+            out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def train_by_two(out: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -59,7 +83,8 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def test_two_processes_are_one(tmp_path: Path) -> None:
-    settings = {"length": 2, "lr": 0.05}
+    """Also where one of them has a terminal with a bar, which must ask the other for nothing."""
+    settings = {"length": 2, "lr": 0.05, "mean_image": True}
     done = train_by_two(tmp_path / "two", **settings)
     assert done.returncode == 0, done.stderr
     one = train(recipe(**settings), out=tmp_path / "one", console=Console(silent=True))
@@ -80,6 +105,14 @@ def test_a_batch_that_cannot_be_shared_ends_all(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "batch of 63 images cannot be cut into equal parts for 2 processes" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_train_several_seeds(tmp_path: Path) -> None:
+    (tmp_path / "seeds.py").write_text(SEEDS)
+    done = torchrun("seeds.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "over 2 seeds" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["small_digits-1", "small_digits-2"]
 
 
 def test_layers_see_the_whole_batch(tmp_path: Path) -> None:

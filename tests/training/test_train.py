@@ -17,7 +17,9 @@ from small_networks import recipe
 from foveal.errors import FovealError
 from foveal.training import checkpoint, device, loop, records
 from foveal.training.console import Console
-from foveal.training.device import Probe, choose, probe
+from foveal.training.device import Placement, Probe, choose, probe
+from foveal.training.inputs import view
+from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table
 from foveal.training.run import Run
 from foveal.training.train import resume, train
@@ -38,7 +40,7 @@ def short(out: Path, **settings: Any) -> Run:
 
 def test_a_run_is_a_folder(tmp_path: Path) -> None:
     run = short(tmp_path / "run")
-    assert run.finished and run.step == 34 and run.has_test_split and not run.interrupted
+    assert run.finished and run.step == 34 and not run.interrupted
     assert run.recipe == recipe(**QUICK)
     assert run.classes == tuple("0123456789")
     assert run.data["counts"] == {"train": 1151, "val": 287, "test": 359}
@@ -138,7 +140,7 @@ class Interrupter(Console):
         """Keep it."""
         self.lines.append(text)
 
-    def update(self, step: int, loss: float, speed: float, best: str) -> None:
+    def update(self, step: int, loss: float | None, speed: float, best: str) -> None:
         """As Ctrl-C would."""
         if step == self.at:
             os.kill(os.getpid(), self.number)
@@ -184,6 +186,25 @@ def test_the_same_recipe_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FovealError, match=r"lr was 0\.2 when .* began and cannot change"):
         resume(run, console=quiet(), lr=0.5)
     assert short(run.path, workers=0).finished
+
+
+def test_another_device_than_at_the_beginning_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/__main__.py", "train", "x"])
+    run = train(recipe(**QUICK), out=tmp_path / "run", console=Interrupter(12, signal.SIGINT))
+    assert run.environment["command"] == "foveal train x"
+    (run.path / "environment.json").write_text(json.dumps({"placement": "cuda:0, bfloat16: because"}))
+    console = Interrupter(14, signal.SIGINT)
+    resume(run.path, console=console)
+    assert console.lines[1].startswith("on cpu, float32")
+    assert console.lines[2].startswith("warning: the run began on cuda:0, bfloat16: because")
+
+
+def test_options_are_added_to_those_of_the_recipe() -> None:
+    first = recipe(options={"dropout": 0.5})
+    assert first.with_settings(options={"norm": "B"}).options == {"dropout": 0.5, "norm": "B"}
+    assert first.with_settings(options={"dropout": 0.1}).options == {"dropout": 0.1}
+    assert first.with_settings(model="lenet5", options={"output": "linear"}).options == {"output": "linear"}
+    assert first.options == {"dropout": 0.5}
 
 
 def test_other_data_is_refused(tmp_path: Path) -> None:
@@ -263,6 +284,31 @@ def test_out_of_memory_names_the_mend(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(FovealError, match="ran out of memory on batches of 64") as caught:
         short(tmp_path / "run")
     assert caught.value.mend.startswith("set accumulate=2")
+    with pytest.raises(FovealError) as caught:
+        short(tmp_path / "other", batch_size=63, accumulate=3)
+    assert caught.value.mend.startswith("set accumulate=7")  # not 6, which does not divide 63
+    with pytest.raises(FovealError) as caught:
+        short(tmp_path / "third", batch_size=7, accumulate=7)
+    assert caught.value.mend == "choose a smaller batch_size, network or input"
+
+
+def test_large_images_are_tested_in_parts_no_larger_than_in_training() -> None:
+    sizes: list[int] = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            if len(images) == 7:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            return images.mean((2, 3)).expand(-1, 10)
+
+    for side, parts in ((65, [4, 4, 2]), (64, [10])):
+        large = recipe(input=(1, side, side), batch_size=8, accumulate=2)
+        predict = Recogniser(Watched(), large, tuple("0123456789"), Placement(torch.device("cpu")), view(large))
+        sizes.clear()
+        assert predict(torch.zeros(10, 1, side, side, dtype=torch.uint8)).shape == (10, 10) and sizes == parts
+    with pytest.raises(FovealError, match="cpu ran out of memory on 7 images of 64 x 64"):
+        predict(torch.zeros(7, 1, 64, 64, dtype=torch.uint8))
 
 
 def test_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:

@@ -76,10 +76,12 @@ def train(
     from foveal import experiment
 
     given = parse_settings(settings or [])
-    out = Path(given.pop("out")) if given.get("out") else out
+    out = _folder(given.pop("out"), out) if "out" in given else out
     for option in ("quick", "seeds"):
         if option in given:
             raise FovealError(f"{option}={given[option]}: {option} is no setting", f"write --{option}")
+    if "console" in given:
+        raise FovealError(f"console={given['console']}: console is no setting", "leave it away")
     given |= {"strict": True} if strict else {}
     given |= {"weights": weights} if weights else {}
     given |= {"partial": True} if partial else {}
@@ -90,9 +92,12 @@ def train(
                 "leave --out away: each run gets a folder of its own, runs/NAME-N",
             )
         repetition = experiment.repeat(recipe, range(seeds), quick=quick, **given)
-        typer.echo(repetition.text())
-        for run in repetition.runs:
-            typer.echo(f"report: {run.path / 'report.html'}")
+        if repetition.interrupted:
+            raise typer.Exit(130)
+        if repetition.runs[0].is_main_process:
+            typer.echo(repetition.text())
+            for run in repetition.runs:
+                typer.echo(f"report: {run.path / 'report.html'}")
         return
     run, evaluation = experiment.train(recipe, out=out, quick=quick, **given)
     if run.interrupted:
@@ -101,3 +106,12 @@ def train(
         if evaluation:
             typer.echo(evaluation.text())
         typer.echo(f"report: {run.path / 'report.html'}")
+
+
+def _folder(text: object, option: Path | None) -> Path:
+    """What out= says, which may stand in the place of --out."""
+    if not isinstance(text, str) or not text:
+        raise FovealError("out= names no folder", "write out=FOLDER, or leave it away for runs/NAME-N")
+    if option:
+        raise FovealError(f"out={text} and --out {option} name two folders", "give one of them")
+    return Path(text)

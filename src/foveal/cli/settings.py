@@ -18,11 +18,18 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     brackets divide nothing). A dot makes a nested dictionary, whose values are read as JSON where they are JSON.
     """
     settings: dict[str, Any] = {}
+    whole: set[str] = set()
+    nested: set[str] = set()
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise FovealError(f"'{word}' is no setting", "settings are written key=value, for example lr=0.05")
         group, dot, name = key.partition(".")
+        if (whole if dot else nested) & {group}:
+            raise FovealError(
+                f"{group} is given both whole and by its parts", f"write {group}.NAME=VALUE for each part"
+            )
+        (nested if dot else whole).add(group)
         if dot:
             settings.setdefault(group, {})[name] = json_or_text(text)
         elif text[:1] in ("[", "{"):

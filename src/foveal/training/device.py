@@ -21,6 +21,7 @@ from foveal.training.recipe import Recipe
 _GAIN = 10_000_000  # multiply-adds an image above which bfloat16 pays on a CPU: in ResNet-20 (41 M), not in LeNet-5
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of memory")  # CPU, on Windows, MPS
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ def probe(model: nn.Module, input: tuple[int, int, int]) -> Probe:
         return _forward(model, torch.zeros(1, *input))
     except (RuntimeError, ValueError) as error:
         raise _misfit(model, input, error) from error
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that a device, or the machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _forward(model: nn.Module, images: Tensor) -> Probe:

@@ -60,6 +60,12 @@ class Group:
         dist.broadcast(letters, 0)
         return json.loads(letters.numpy().tobytes())
 
+    def share(self, values: Tensor) -> Tensor:
+        """The first process's tensor, in every process. Those of the others, of its shape and type, are overwritten."""
+        if self.world > 1:
+            dist.broadcast(values, 0)
+        return values
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in some process."""
         return bool(self.mean(torch.tensor([float(flag)])) > 0) if self.world > 1 else flag
@@ -79,8 +85,9 @@ def processes() -> Iterator[Group]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local < torch.cuda.device_count():  # device=cpu takes more processes than there are GPUs
+        torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
     try:

@@ -24,7 +24,7 @@ from foveal.training import checkpoint, device, mean_image
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
-from foveal.training.inputs import Inputs, PreparedSet, resident, view
+from foveal.training.inputs import Inputs, PreparedSet, Reduced, resident, view
 from foveal.training.loop import fit, seed_generators
 from foveal.training.optim import make_optimizer
 from foveal.training.position import Position
@@ -54,7 +54,8 @@ class Job:
             )
         self.placement = device.choose(recipe, facts, group.local_rank)
         if recipe.mean_image:
-            self.placement = replace(self.placement, mean_image=group.tell(self._mean_image() if group.first else None))
+            image = self._mean_image() if group.first else torch.empty(recipe.input)
+            self.placement = replace(self.placement, mean_image=group.share(image))
         self.facts = facts
         self.loader = Loader(
             inputs.train,
@@ -74,6 +75,7 @@ class Job:
         self.metrics, self.step_table = Table(folder / "metrics.csv"), Table(folder / "steps.csv")
         self.times, self.log_file = Table(folder / "times.csv"), folder / "log.txt"
         self.waiting: list[Step] = []  # updates whose losses are not yet in the sum
+        self.settled: float | None = None  # the last loss in the sum
         self.seconds, self.images = 0.0, 0  # of training alone, since this process began
         self.began = time.monotonic()
         self.watched = None
@@ -89,11 +91,16 @@ class Job:
     def load_initial_weights(self) -> str:
         """The recipe's `weights`, into the fresh network: the table of what matched, for the log."""
         if not self.recipe.weights:
+            if self.recipe.partial:
+                raise FovealError("partial is about weights, and none are named", "add weights=FILE, or leave it away")
             return ""
-        from foveal.weights import imagenet, load_weights  # here, since few runs need it
+        from foveal.weights import check_preparation, imagenet, load_weights  # here, since few runs need it
 
-        source = imagenet(self.recipe.model) if self.recipe.weights == "imagenet" else self.recipe.weights
-        return str(load_weights(self.model, source, partial=self.recipe.partial))
+        r = self.recipe
+        if r.weights == "imagenet":
+            check_preparation(r.model, r.mean, r.std, r.mean_image)
+        source = imagenet(r.model) if r.weights == "imagenet" else r.weights
+        return str(load_weights(self.model, source, partial=r.partial))
 
     def place(self) -> None:
         """Bring the network to the device and make what depends on it: optimiser, moving average, processes."""
@@ -202,11 +209,14 @@ class Job:
                     {"step": update.step, "epoch": self.epoch, "lr": update.lr, "loss": update.loss, **terms}
                 )
         if self.console.wants_update:
-            self.console.update(update.step, update.loss, self.speed, self._best_text())
+            # reading a loss asks all processes, and only this one has a bar
+            loss = update.loss if self.group.world == 1 else self.settled
+            self.console.update(update.step, loss, self.speed, self._best_text())
 
     def _settle(self) -> None:
         for update in self.waiting:
-            self.position.loss_sum += update.loss
+            self.settled = update.loss
+            self.position.loss_sum += self.settled
         self.position.loss_count += len(self.waiting)
         self.waiting.clear()
 
@@ -267,7 +277,8 @@ class Job:
         predictor = Recogniser(model, self.recipe, self.inputs.classes, self.placement, view(self.recipe))
         if isinstance(self.watched, PreparedSet):
             predictor.prepare = _as_it_is
-        results = center_crop(predictor, self.watched)
+        assert self.watched is not None  # the caller looked
+        results = center_crop(predictor, Reduced(self.watched, predictor.pipeline.min_side(train=False)))
         return {name: float(value) for name, value in results if not isinstance(value, Tensor)}
 
     def save(self, name: str = "last") -> None:

@@ -107,10 +107,15 @@ class Recipe(BaseModel):
         return self
 
     def with_settings(self, **settings: Any) -> Recipe:
-        """A copy with some settings changed. FovealError for an unknown key («did you mean») or a bad value."""
+        """A copy with some settings changed. FovealError for an unknown key («did you mean») or a bad value.
+
+        `options` are added to those that the network has already, unless `model` is changed as well.
+        """
         for key in settings:
             if key not in type(self).model_fields:
                 raise unknown("setting", key, type(self).model_fields)
+        if isinstance(settings.get("options"), Mapping) and settings.get("model", self.model) == self.model:
+            settings["options"] = {**self.options, **settings["options"]}
         return _validated({**self.model_dump(), **settings})
 
     @classmethod

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from foveal.data.pipeline import Pipeline
+from foveal.errors import FovealError
 from foveal.graph.convolutionalize import convolutionalize
 from foveal.graph.exits import exit_costs
 from foveal.graph.offsets import pooled_at_offsets
 from foveal.tasks import classify
-from foveal.training.device import Placement
+from foveal.training.device import Placement, is_out_of_memory
 from foveal.training.recipe import Recipe
+
+_SMALL = 64 * 64  # pixels of images that need little memory, however many go together
 
 
 class Recogniser:
@@ -41,8 +44,7 @@ class Recogniser:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Probabilities."""
-        with _computing(self.model), self.placement.autocast():
-            return classify.predict(self.model, self.placement.images(images, self.recipe)).cpu()
+        return self._in_parts(self.model, lambda part: classify.predict(self.model, part), images)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -65,9 +67,8 @@ class Recogniser:
         """
         if offsets not in self._sliding:
             self._sliding[offsets] = self._convolutional(offsets)
-        with _computing(self._sliding[offsets]) as network, self.placement.autocast():
-            maps: Tensor = network(self.placement.images(images, self.recipe))
-        return maps.float().cpu()
+        network = self._sliding[offsets]
+        return self._in_parts(network, network, images).float()
 
     @cached_property
     def costs(self) -> tuple[int, ...]:
@@ -77,9 +78,33 @@ class Recogniser:
     def exits(self, images: Tensor) -> Tensor:
         """Probabilities at each exit, float32 [exits, B, classes]; the last are those of a plain call."""
         model: Any = self.model
-        with _computing(self.model), self.placement.autocast():
-            scores: list[Tensor] = model.exits(self.placement.images(images, self.recipe))
-        return torch.stack([one.float().softmax(1) for one in scores]).cpu()
+
+        def answer(part: Tensor) -> Tensor:
+            return torch.stack([one.float().softmax(1) for one in model.exits(part)], 1)
+
+        return self._in_parts(model, answer, images).transpose(0, 1)
+
+    def _in_parts(self, network: nn.Module, answer: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What `answer`, which asks `network`, says to uint8 images [B, C, H, W]: [B, …] on the CPU.
+
+        Where training images are above 64 x 64 no more go together than in training: what can be trained can be tested.
+        """
+        pixels = self.input[1] * self.input[2]
+        trained = self.recipe.batch_size // self.recipe.accumulate * pixels
+        most = trained // (images.shape[2] * images.shape[3]) if pixels > _SMALL else len(images)
+        size = max(1, most)
+        parts = [images[start : start + size] for start in range(0, max(1, len(images)), size)]
+        try:
+            with _computing(network), self.placement.autocast():
+                return torch.cat([answer(self.placement.images(part, self.recipe)).cpu() for part in parts])
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            count, _, height, width = parts[0].shape
+            raise FovealError(
+                f"{self.placement.device} ran out of memory on {count} images of {width} x {height}",
+                "free some of it; or train with a greater accumulate, by which fewer large images go together",
+            ) from error
 
     def _prepared(self, image: Tensor) -> Tensor:
         with self._turn:

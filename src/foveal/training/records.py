@@ -12,6 +12,7 @@ from foveal.errors import FovealError
 from foveal.training.checkpoint import full_disk, replace_file
 
 Value = float | int | str | None
+_AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would write other ends of lines
 
 
 class Table:
@@ -51,7 +52,7 @@ class Table:
 def append(file: Path, text: str) -> None:
     """Append text in one write. FovealError when the disk is full."""
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _AS_IT_IS, 0o666)
         try:
             data = text.encode()
             if os.write(handle, data) < len(data):

@@ -80,11 +80,6 @@ class Run:
         return checkpoint.exists(self.path, "last") and bool(self.position["finished"])
 
     @property
-    def has_test_split(self) -> bool:
-        """Whether the data has held-out test images."""
-        return "test" in self.data["counts"]
-
-    @property
     def is_main_process(self) -> bool:
         """Whether this process is the one that writes and prints; the others under torchrun keep silent."""
         return rank() == 0
@@ -145,7 +140,7 @@ class Run:
 
 
 def load(run: Run | str | Path, which: str = "best") -> nn.Module:
-    """The trained network of a run, in evaluation mode on the CPU; `which` is "best" or "last"."""
+    """The trained network of a run, in evaluation mode on the CPU; `which` is "best", "last" or a weights file."""
     return (run if isinstance(run, Run) else Run(run)).model(which)
 
 

@@ -21,24 +21,20 @@ import torch
 from foveal.errors import FovealError
 from foveal.training import mean_image
 from foveal.training.checkpoint import Checkpoint, replace_file
+from foveal.training.claim import LOCK, claimed, held
 from foveal.training.console import Console
+from foveal.training.device import is_out_of_memory
 from foveal.training.distributed import Group, processes
 from foveal.training.inputs import check_same, open_inputs
 from foveal.training.job import Job
 from foveal.training.recipe import Recipe
 from foveal.training.run import Run
 
-_FREE = (
-    "workers",
-    "cache",
-    "device",
-    "data",
-    "time_budget",
-    "strict",
-)  # may change on resume: no result depends on them
+# May change on resume: on the same kind of device no result depends on them, on another they agree to rounding.
+_FREE = ("workers", "cache", "device", "data", "time_budget", "strict")
 _LISTED = 10  # unreadable images that the log names
 _FIRST = ("data.json", "environment.json", "recipe.json", mean_image.FILE)
-_EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST)} - {"recipe.json"}
+_EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST), LOCK} - {"recipe.json"}
 
 
 def train(
@@ -58,13 +54,12 @@ def train(
             raise FovealError(f"out={out} cannot be given when the run {recipe} is resumed", "leave out= away")
         return resume(recipe, console=console, **settings)
     wanted = recipe.with_settings(**settings) if settings else recipe
-    with processes() as group:
+    with processes() as group, claimed(out, wanted.name, group) as folder:
         console = console or Console(silent=not group.first)
-        folder = Path(group.tell(str(out if out else _free_folder(wanted.name))))
-        if (folder / "recipe.json").exists():
+        if group.tell((folder / "recipe.json").exists()):  # the first process decides, before it writes any
             changed = {key: getattr(wanted, key) for key in _FREE}
             return _resume(folder, changed, group, console, wanted)
-        if folder.exists() and (not folder.is_dir() or {f.name for f in folder.iterdir()} - _EARLY):
+        if group.first and {file.name for file in folder.iterdir()} - _EARLY:
             raise FovealError(f"out={folder} is not empty and not a run", "name a new folder")
         return _train(wanted, folder, group, console, fresh=True)
 
@@ -72,11 +67,11 @@ def train(
 def resume(run: Run | str | Path, /, *, console: Console | None = None, **settings: Any) -> Run:
     """Go on with a run from its last checkpoint, exactly; one that is finished is returned as it is.
 
-    Of the settings, only those on which no result depends may change: workers, cache, device, data (the same images
-    at another place), time_budget, strict.
+    Of the settings, only these may change: workers, cache, data (the same images at another place), time_budget,
+    strict, on which no result depends, and device, with which results agree to rounding.
     """
-    folder = run.path if isinstance(run, Run) else Path(run)
-    with processes() as group:
+    folder = run.path if isinstance(run, Run) else Run(run).path
+    with processes() as group, held(folder, group):
         return _resume(folder, settings, group, console or Console(silent=not group.first))
 
 
@@ -111,16 +106,10 @@ def _check_same_recipe(run: Run, wanted: Recipe) -> None:
         )
 
 
-def _free_folder(name: str) -> Path:
-    number = 1
-    while (Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return Path("runs") / f"{name}-{number}"
-
-
 def _train(recipe: Recipe, folder: Path, group: Group, console: Console, *, fresh: bool) -> Run:
     with torch.random.fork_rng(devices=[]), _signals() as signals:
-        inputs = open_inputs(recipe)
+        with console.counting("images") as progress:
+            inputs = open_inputs(recipe, progress=progress)
         summary = inputs.summary(recipe.data)
         if not fresh:
             _check_data(recipe, summary, Run(folder), group)
@@ -133,12 +122,10 @@ def _train(recipe: Recipe, folder: Path, group: Group, console: Console, *, fres
             group.tell(None)  # the folder is there
             _begin(job, found, matching)
             return _go(job, signals)
-        except torch.OutOfMemoryError as error:
-            more = recipe.accumulate * 2
-            raise FovealError(
-                f"{job.placement.device} ran out of memory on batches of {recipe.batch_size // recipe.accumulate}",
-                f"set accumulate={more}: the same update in parts, in about half the memory",
-            ) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _out_of_memory(job) from error
         finally:
             console.close()
             job.close()
@@ -163,6 +150,7 @@ def _begin(job: Job, found: Checkpoint | None, matching: str) -> None:
     if found is not None:
         job.restore(found)
         job.console.line(f"{job.folder}: resumed at update {job.position.step} of {job.total}")
+        _tell_placement(job)
     else:
         parameters = sum(p.numel() for p in job.model.parameters())
         job.log(f"{job.recipe.name}: {job.recipe.data}, {job.inputs.describe()}")
@@ -174,6 +162,28 @@ def _begin(job: Job, found: Checkpoint | None, matching: str) -> None:
         job.log(f"on {job.placement.describe()}")
         job.log(f"{job.total} updates of {job.loader.batch_size} images, {job.loader.per_epoch} an epoch")
     job.console.line(job.loader.describe())
+
+
+def _tell_placement(job: Job) -> None:
+    """Where a resumed run computes, and that its numbers will differ if that is not what it began with."""
+    now = job.placement.describe()
+    job.console.line(f"on {now}")
+    began = str(Run(job.folder).environment.get("placement", ""))
+    if began.partition(": ")[0] != now.partition(": ")[0]:
+        job.console.line(
+            f"warning: the run began on {began}: from here on it agrees to rounding only with one that stayed there"
+        )
+
+
+def _out_of_memory(job: Job) -> FovealError:
+    size, parts = job.recipe.batch_size, job.recipe.accumulate
+    more = next((n for n in range(2 * parts, size + 1) if size % n == 0), None)
+    return FovealError(
+        f"{job.placement.device} ran out of memory on batches of {size // parts}",
+        f"set accumulate={more}: the same update in smaller parts, which take less memory"
+        if more
+        else "choose a smaller batch_size, network or input",
+    )
 
 
 def _go(job: Job, signals: _Signals) -> Run:
@@ -203,25 +213,23 @@ def _end(job: Job, signals: _Signals) -> Run:
         job.tracker.close()
     job.console.close()
     run = Run(job.folder)
-    job.note(job.position.finished or ("interrupted" if signals.number else "time budget"))
+    run.interrupted = not job.position.finished and job.group.any(bool(signals.number))  # somewhere, for all
+    why = "interrupted" if run.interrupted else "time budget"
+    job.note(job.position.finished or why)
     if job.position.finished == "patience":
         best, since = job.position.best.step, job.position.best.since
         job.console.line(f"stopped: no progress in {since} evaluations; the best was at update {best}")
     elif not job.position.finished:
-        why = "interrupted" if signals.number else "time budget used up"
+        why += "" if run.interrupted else " used up"
         job.console.line(f"{why} at update {job.position.step}; resume with: foveal train {job.folder}")
-        run.interrupted = bool(signals.number)
     return run
 
 
 def _create_folder(job: Job, summary: Mapping[str, Any]) -> None:
     """The run's first files; recipe.json is the last, since it makes the folder a run."""
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FovealError(f"out={job.folder} cannot be created: {error.strerror}", "choose another out=") from error
+    program = Path(sys.argv[0]).name
     environment = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["foveal" if program == "__main__.py" else program, *sys.argv[1:]]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": platform.platform(),
