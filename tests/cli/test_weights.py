@@ -44,6 +44,16 @@ def test_weights_of_a_network_are_loaded_and_the_table_printed(foveal: Callable[
             "add --weights FILE, or leave it away",
         ),
         (
+            "train lenet5 data=photos --partial",
+            "partial is about weights, and none are named",
+            "add weights=FILE, or leave it away",
+        ),
+        (
+            "train resnet18 data=photos weights=imagenet partial=true mean=0.5 std=0.5",
+            "the ImageNet weights of resnet18 want images normalised otherwise than this recipe does",
+            "add mean=0.485,0.456,0.406 std=0.229,0.224,0.225",
+        ),
+        (
             f"predict run photos --checkpoint last --weights {FILE}",
             f"--checkpoint last and --weights {FILE} both name weights",
             "leave one away",
