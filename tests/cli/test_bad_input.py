@@ -234,7 +234,8 @@ SHAPES = [
     (
         "data convert photos new",
         "convert needs a source, a destination and a format",
-        "foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of cifar, csv, digits, folder, idx, ilsvrc",
+        "foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of cifar, csv, digits, folder, idx, "
+        "ilsvrc",
     ),
 ]
 

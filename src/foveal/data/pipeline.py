@@ -17,7 +17,7 @@ from foveal.data.transforms import BatchTransform, CenterCrop, Resize, ResizeExa
 from foveal.errors import FovealError
 
 _PREPARE_SEED = mix(0)  # foreign transforms in `prepare` run under this one seed: same image, same result
-_LARGEST_CENTRE = 3  # a centre smaller than a third of the image's side is taken for a forgotten resize
+LARGEST_CENTRE = 3  # a centre smaller than a third of the image's side is taken for a forgotten resize
 
 Images = Tensor | list[Tensor]  # uint8 [B, C, H, W], or images [C, H, W] of several sizes
 
@@ -146,7 +146,7 @@ class Pipeline:
                 f"the transforms leave an image of {h}x{w}, smaller than the network's {height}x{width}",
                 f"add resize({max(height, width)}), resize_exact({height}, {width}) or pad(…) to prepare",
             )
-        if h > _LARGEST_CENTRE * height and w > _LARGEST_CENTRE * width:
+        if h > LARGEST_CENTRE * height and w > LARGEST_CENTRE * width:
             raise FovealError(
                 f"the transforms leave an image of {h}x{w}, of which the network would see only {height}x{width}",
                 f"add resize({max(height, width)}) or resize_exact({height}, {width}) to prepare",

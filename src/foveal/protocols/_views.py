@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from foveal.data.pipeline import LARGEST_CENTRE
 from foveal.errors import FovealError
 from foveal.types import Predictor, ScalingPredictor
-
-_LARGEST = 3  # sides of the input; a centre smaller than a third of the image is no view of it
 
 
 def centre(predict: Predictor, image: Tensor, name: str) -> Tensor:
@@ -33,7 +32,7 @@ def grid(predict: Predictor, prepared: Tensor, name: str, number: int) -> list[T
     prepared = fitting(predict, prepared, name)
     _, height, width = predict.input
     h, w = prepared.shape[-2:]
-    if h > _LARGEST * height and w > _LARGEST * width:
+    if h > LARGEST_CENTRE * height and w > LARGEST_CENTRE * width:
         raise FovealError(
             f"{name}: prepared it is {h}x{w}, of which the network would see only the middle {height}x{width}",
             "the recipe's `prepare` fits smaller images; add a transform such as resize, or give images of that size",

@@ -43,10 +43,7 @@ def course(run: Run, own_objective: bool) -> Html:
     smoothed = run.recipe.label_smoothing > 0
     said = "Cross-entropy; label smoothing raises that of the training." if smoothed else "Cross-entropy."
     plots += _plot("loss", [training, validation], "cross-entropy, nats", said)
-    errors = [
-        _curve("training", evaluations, "train_top1_error"),
-        _curve(measured, evaluations, f"{watched}_top1_error", bold=True),
-    ]
+    errors = [_curve(measured, evaluations, f"{watched}_top1_error", bold=True)]
     plots += _plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images.")
     plots += _plot("rate", [_curve("learning rate", steps, "lr")], "learning rate", "Learning rate.")
     if not plots:

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from foveal.errors import FovealError
+from foveal.weights.files import flush_folder
 
 _BEFORE = {"last": "previous", "best": "best.before"}  # where the one before goes
 _FORMAT = 1
@@ -203,17 +204,6 @@ def replace_file(file: Path, data: bytes) -> None:
     except OSError as error:
         new.unlink(missing_ok=True)
         raise full_disk(file, error) from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's names to the disk, where the system can (Windows cannot, and does it itself)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def full_disk(place: Path, error: OSError) -> FovealError:

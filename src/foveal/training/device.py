@@ -15,10 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from foveal.data.pipeline import normalise
 from foveal.errors import FovealError
 from foveal.graph.count import count
-from foveal.inference import native_bfloat16
+from foveal.inference import LEAST_MACS, native_bfloat16
 from foveal.training.recipe import Recipe
 
-_GAIN = 10_000_000  # multiply-adds an image above which bfloat16 pays on a CPU: in ResNet-20 (41 M), not in LeNet-5
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of memory")  # CPU, on Windows, MPS
@@ -171,7 +170,7 @@ def _dtype(precision: str, device: torch.device, facts: Probe) -> tuple[torch.dt
     if precision != "auto":
         return getattr(torch, precision), f"precision={precision} was asked for"
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        native = native_bfloat16(device)
         reason = "this GPU multiplies bfloat16 natively" if native else "this GPU has no bfloat16"
         return torch.bfloat16 if native else torch.float32, reason
     if device.type == "mps":
@@ -183,7 +182,7 @@ def _cpu_dtype(facts: Probe) -> tuple[torch.dtype, str]:
     millions = facts.macs / 1e6
     if not facts.convolutional:
         return torch.float32, "the network does not convolve"
-    if facts.macs < _GAIN:
+    if facts.macs < LEAST_MACS:
         return torch.float32, f"with {millions:.2g} million multiply-adds an image bfloat16 would gain nothing"
     native = native_bfloat16(torch.device("cpu"))
     if not native:

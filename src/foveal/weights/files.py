@@ -103,7 +103,7 @@ def save_weights(
         with temporary.open("r+b") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
         raise FovealError(
             f"cannot write weights to {path}: {error}",
@@ -311,8 +311,8 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk, to survive a power cut, where a folder can be opened."""
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's names to the disk, to survive a power cut, where the system can (Windows does it itself)."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

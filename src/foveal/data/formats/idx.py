@@ -96,9 +96,7 @@ def _find(root: Path, split: str, what: str) -> Path | None:
 def _needed(root: Path, split: str, what: str) -> Path:
     file = _find(root, split, what)
     if file is None:
-        wanted = (
-            f"{_PREFIXES[split][-1 if split == 'train' else 0]}-{what}-idx{3 if what == 'images' else 1}-ubyte[.gz]"
-        )
+        wanted = f"{_PREFIXES[split][0]}-{what}-idx{3 if what == 'images' else 1}-ubyte[.gz]"
         raise FovealError(f"{root}: {wanted} is missing", "images and labels come in pairs: download it too")
     return file
 
