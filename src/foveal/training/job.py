@@ -90,17 +90,17 @@ class Job:
 
     def load_initial_weights(self) -> str:
         """The recipe's `weights`, into the fresh network: the table of what matched, for the log."""
-        if not self.recipe.weights:
-            if self.recipe.partial:
+        r = self.recipe
+        if not r.weights:
+            if r.partial:
                 raise FovealError("partial is about weights, and none are named", "add weights=FILE, or leave it away")
             return ""
         from foveal.weights import check_preparation, imagenet, load_weights  # here, since few runs need it
 
-        r = self.recipe
-        if r.weights == "imagenet":
-            check_preparation(r.model, r.mean, r.std, r.mean_image)
-        source = imagenet(r.model) if r.weights == "imagenet" else r.weights
-        return str(load_weights(self.model, source, partial=r.partial))
+        if r.weights != "imagenet":
+            return str(load_weights(self.model, r.weights, partial=r.partial))
+        check_preparation(r.model, r.mean, r.std, r.mean_image)
+        return str(load_weights(self.model, imagenet(r.model), partial=r.partial))
 
     def place(self) -> None:
         """Bring the network to the device and make what depends on it: optimiser, moving average, processes."""
