@@ -42,7 +42,14 @@ def test_the_fingerprint_is_of_the_images_not_of_the_path(
     monkeypatch.setenv("HOME", str(tmp_path))
     convert("drawn", "photos", form)
     (tmp_path / "link").symlink_to("photos", target_is_directory=True)
-    spellings = ["./photos", "photos/", "../" + tmp_path.name + "/photos", tmp_path / "photos", "~/photos", "link"]
+    spellings: list[str | Path] = [
+        "./photos",
+        "photos/",
+        "../" + tmp_path.name + "/photos",
+        tmp_path / "photos",
+        "~/photos",
+        "link",
+    ]
     if form == "csv":
         spellings += ["photos/images.csv", "./photos/images.csv"]
     assert {fingerprint(data) for data in spellings} == {fingerprint("photos")}
