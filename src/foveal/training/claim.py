@@ -14,7 +14,7 @@ from foveal.errors import FovealError
 from foveal.training.distributed import Group
 
 LOCK = ".lock"  # where folders themselves cannot be locked (Windows), while the run goes on
-_PATIENCE = 10.0  # seconds: loading processes of a run that was killed hold its folder for some more
+_PATIENCE = 2.0  # seconds: a process that is just being killed may hold its folder a little longer
 
 
 @contextmanager
@@ -107,6 +107,7 @@ else:
     import fcntl
 
     _HELD = (BlockingIOError,)
+    _open: set[int] = set()
 
     def _lock(folder: Path) -> int:
         handle = os.open(folder, os.O_RDONLY)
@@ -115,8 +116,16 @@ else:
         except OSError:
             os.close(handle)
             raise
+        _open.add(handle)
         return handle
 
     def _release(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # loading processes may still have it open
-        os.close(handle)
+        if handle in _open:
+            _open.remove(handle)
+            os.close(handle)
+
+    def _forget() -> None:
+        while _open:
+            os.close(_open.pop())
+
+    os.register_at_fork(after_in_child=_forget)  # loading processes would hold the folder of a run that was killed
