@@ -14,6 +14,7 @@ def lenet5_digits(*, quick: bool = False) -> Recipe:
     """LeNet-5 on the 1,797 digits that come with scikit-learn: the demonstration, no download.
 
     Command: foveal train lenet5_digits
+    Expected: about 99 % of the held-out digits in some 10 seconds on two CPU cores.
     """
     return Recipe(
         name="lenet5_digits",
@@ -35,7 +36,8 @@ def lenet5_mnist(*, quick: bool = False) -> Recipe:
     """LeNet-5 on MNIST's 60,000 digits.
 
     Command: foveal train lenet5_mnist data=DIR
-    Published: 0.95 % test error without distortions, 0.8 % with (section III.B).
+    Expected: about 0.7 % test error in 2 to 4 minutes on two CPU cores.
+    Published: 0.95 % without distortions, 0.8 % with them (section III.B).
     """
     return Recipe(
         name="lenet5_mnist",
@@ -58,6 +60,7 @@ def lenet5_fashion(*, quick: bool = False) -> Recipe:
     """LeNet-5 on Fashion-MNIST's 60,000 pictures of clothes (Xiao, Rasul and Vollgraf 2017).
 
     Command: foveal train lenet5_fashion data=DIR
+    Expected: about 9 % test error in 1 to 2 minutes on two CPU cores.
     """
     return Recipe(
         name="lenet5_fashion",
