@@ -1,11 +1,11 @@
-"""Labelled sets of images: in memory (`ArraySet`) or in files (`FileSet`), one interface for both."""
+"""Sets of images: what all have in common (`VisionSet`), and those with a class each, in memory or in files."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,24 +17,67 @@ from foveal.data.image import load_image
 from foveal.errors import FovealError
 
 
-class ImageSet(Dataset[tuple[tv_tensors.Image, int]], ABC):
-    """Images with one class each, as torchvision's v2 datasets: `set[i]` is (uint8 image [C, H, W], class number).
+class VisionSet(Dataset[tuple[tv_tensors.Image, Any]], ABC):
+    """Images and what is to be told of them, as torchvision's v2 datasets: `set[i]` is (uint8 image [C, H, W], target).
 
-    `labels` is an int64 tensor [N] of indices into `classes`; `split` is "train", "val" or "test". Images may differ in
-    size, and in channels too (1 for grey, 3 for colour): a set gives what the file holds, the pipeline conforms it.
+    `task` names the kind of target: a class number ("classify"), a mask ("segment"), boxes ("detect"); `classes` are
+    the names that its numbers stand for; `split` is "train", "val" or "test". Images may differ in size, and in
+    channels too (1 for grey, 3 for colour): a set gives what the file holds, the pipeline conforms it.
     """
+
+    task: ClassVar[str]
+
+    def __init__(self, classes: Sequence[str], split: str) -> None:
+        self.classes = tuple(classes)
+        self.split = split
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise FovealError(f"two classes are called '{twice}'", "give each class a name of its own")
+
+    def __getitem__(self, i: int) -> tuple[tv_tensors.Image, Any]:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"image {i} of {len(self)}")
+        return tv_tensors.Image(self.load(i)), self.target(i)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, i: int, min_side: int | None = None) -> Tensor:
+        """Image i as uint8 [C, H, W]. A large one may come smaller, but no side below `min_side` pixels."""
+
+    @abstractmethod
+    def target(self, i: int) -> Any:
+        """What is to be told of image i, in the pixels of its full size."""
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """Where image i comes from, for messages."""
+
+    @abstractmethod
+    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
+        """The images at `indices`, in that order, with all classes kept; `split` renames the split."""
+
+    @property
+    @abstractmethod
+    def strata(self) -> Tensor:
+        """int64 [N]: images of one number are spread evenly when the set is cut."""
+
+    @abstractmethod
+    def signature(self) -> bytes:
+        """What of all targets decides whether two sets are the same, without decoding an image."""
+
+
+class ImageSet(VisionSet):
+    """Images with one class each: `labels` is an int64 tensor [N] of indices into `classes`."""
 
     task: ClassVar[str] = "classify"
 
     def __init__(self, labels: Tensor, classes: Sequence[str], split: str) -> None:
+        super().__init__(classes, split)
         self.labels = labels.to(torch.int64)
-        self.classes = tuple(classes)
-        self.split = split
         if self.labels.ndim != 1:
             raise ValueError(f"labels must be one number an image, not of shape {tuple(labels.shape)}")
-        if len(set(self.classes)) < len(self.classes):
-            twice = next(name for name in self.classes if self.classes.count(name) > 1)
-            raise FovealError(f"two classes are called '{twice}'", "give each class a name of its own")
 
     def _check_labels(self) -> None:
         """Raise FovealError that names the first image whose label is no class; called at the end of `__init__`."""
@@ -49,22 +92,18 @@ class ImageSet(Dataset[tuple[tv_tensors.Image, int]], ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, i: int) -> tuple[tv_tensors.Image, int]:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"image {i} of {len(self)}")
-        return tv_tensors.Image(self.load(i)), int(self.labels[i])
+    def target(self, i: int) -> int:
+        """The class number of image i."""
+        return int(self.labels[i])
 
-    @abstractmethod
-    def load(self, i: int, min_side: int | None = None) -> Tensor:
-        """Image i as uint8 [C, H, W]. A large one may come smaller, but no side below `min_side` pixels."""
+    @property
+    def strata(self) -> Tensor:
+        """The labels: every part of a cut has its share of each class."""
+        return self.labels
 
-    @abstractmethod
-    def name(self, i: int) -> str:
-        """Where image i comes from, for messages."""
-
-    @abstractmethod
-    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
-        """The images at `indices`, in that order, with all classes kept; `split` renames the split."""
+    def signature(self) -> bytes:
+        """The class numbers."""
+        return self.labels.numpy().tobytes()
 
 
 class ArraySet(ImageSet):

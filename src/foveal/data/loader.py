@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.draws import permutation
+from foveal.data.joint import JointSamples, Pair, resident_pairs
 from foveal.data.pipeline import Pipeline
 from foveal.data.resident import Progress, prepared_images
 from foveal.data.resources import cores, shared_memory
@@ -41,7 +42,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: ImageSet,
+        dataset: VisionSet,
         pipeline: Pipeline,
         batch_size: int,
         *,
@@ -67,15 +68,22 @@ class Loader:
                 f"a batch of {self.batch_size} images cannot be cut into equal parts for {world} processes",
                 f"give batch_size={max(world, self.batch_size // world * world)}",
             )
-        self._samples = Samples(dataset, pipeline, train)
-        self._images, self._why = prepared_images(self._samples, cache, progress)
+        self._samples: Samples | JointSamples
+        self._images: Tensor | None = None
+        self._pairs: list[Pair] | None = None
+        if isinstance(dataset, ImageSet):
+            self._samples = Samples(dataset, pipeline, train)
+            self._images, self._why = prepared_images(self._samples, cache, progress)
+        else:
+            self._samples = JointSamples(dataset, pipeline, train)
+            self._pairs, self._why = resident_pairs(self._samples, cache, progress)
         self.workers = self._worker_count() if workers == "auto" else workers
         self._stream: Stream | None = None
 
     @property
     def cached(self) -> bool:
         """Whether the prepared images are in memory."""
-        return self._images is not None
+        return self._images is not None or self._pairs is not None
 
     @property
     def per_epoch(self) -> int:
@@ -92,7 +100,7 @@ class Loader:
         if not 0 <= start <= self.per_epoch:
             raise ValueError(f"batch {start} is not in an epoch of {self.per_epoch} batches")
         parts = [part for part in self._parts(epoch, start) if len(part)]
-        if self._images is None and self.workers:
+        if not self.cached and self.workers:
             if self._stream is None:
                 self._stream = Stream(self._samples, self.workers, self._fits_shared_memory())
             return self._stream.batches(parts, epoch)
@@ -125,6 +133,10 @@ class Loader:
         self.close()
 
     def _batch(self, part: Tensor, epoch: int) -> Batch:
+        if isinstance(self._samples, JointSamples):
+            if self._pairs is None:
+                return self._samples.load(part, epoch)
+            return self._samples.finish([self._pairs[i] for i in part.tolist()], part, epoch)
         if self._images is None:
             return self._samples.load(part, epoch)
         # Gathered by NumPy: the same speed as index_select, many times that of [], and no waiting for torch's threads.

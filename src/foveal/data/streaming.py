@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from foveal.data.dataset import ArraySet, ImageSet
+from foveal.data.joint import JointSamples
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
 from foveal.types import Batch
@@ -72,7 +74,7 @@ class Stream:
     shared: pass tensors through shared memory; otherwise through pipes, which takes longer but needs none.
     """
 
-    def __init__(self, samples: Samples, workers: int, shared: bool) -> None:
+    def __init__(self, samples: Samples | JointSamples, workers: int, shared: bool) -> None:
         self._plan = _Plan()
         self._loader: DataLoader[Batch] | None = DataLoader(
             _Batches(samples, shared),
@@ -107,7 +109,7 @@ class Stream:
                 return
             if isinstance(result, FovealError):
                 raise result
-            yield Batch(*(torch.as_tensor(part) for part in result))
+            yield Batch(*(_converted(part, torch.as_tensor) for part in result))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -130,16 +132,25 @@ class _Plan(Sampler[_Task]):
 class _Batches(Dataset[Batch]):
     """What runs in a worker. A FovealError is returned, not raised: DataLoader would bury its text in a traceback."""
 
-    def __init__(self, samples: Samples, shared: bool) -> None:
+    def __init__(self, samples: Samples | JointSamples, shared: bool) -> None:
         self._samples, self._shared = samples, shared
 
-    def __getitem__(self, task: _Task) -> Batch | tuple[NDArray[np.generic], ...] | FovealError:  # type: ignore[override]
+    def __getitem__(self, task: _Task) -> Batch | tuple[Any, ...] | FovealError:  # type: ignore[override]
         epoch, indices = task
         try:
             batch = self._samples.load(torch.from_numpy(indices), epoch)
         except FovealError as error:
             return error
-        return batch if self._shared else tuple(part.numpy() for part in batch)
+        return batch if self._shared else tuple(_converted(part, Tensor.numpy) for part in batch)
+
+
+def _converted(part: Any, convert: Callable[[Any], Any]) -> Any:
+    """Tensors to arrays or back, in the lists and dictionaries of targets too."""
+    if isinstance(part, list):
+        return [_converted(one, convert) for one in part]
+    if isinstance(part, dict):
+        return {key: _converted(one, convert) for key, one in part.items()}
+    return convert(part)
 
 
 def _unchanged(batch: object) -> object:

@@ -1,0 +1,161 @@
+"""Images whose targets move with them: masks and boxes go through the same steps, with the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from foveal.data.dataset import VisionSet
+from foveal.data.draws import mix, uniforms
+from foveal.data.pipeline import Pipeline, convert_channels
+from foveal.data.resources import cores, free_memory, local_processes
+from foveal.data.transforms import BatchTransform
+from foveal.errors import FovealError
+from foveal.types import IGNORED, Batch
+
+Pair = tuple[Tensor, Any]  # image uint8 [C, H, W]; a Mask [H, W], or boxes with what belongs to them
+Progress = Callable[[int, int], None]
+
+_LARGEST = 2 << 30  # bytes that cache="auto" takes at most
+_LEAST_SIDE = 1.0  # pixels: a box narrower than that after the steps has left the image
+
+
+class JointSamples:
+    """A set seen through a pipeline, image and target together: the counterpart of `Samples`; `train` as there.
+
+    Outside the image, masks are `IGNORED`; boxes are cut to it, and dropped where less than a pixel is left of them.
+    """
+
+    def __init__(self, dataset: VisionSet, pipeline: Pipeline, train: bool) -> None:
+        self.dataset, self.pipeline, self.train = dataset, pipeline, train
+        for step in pipeline.prepare_steps + pipeline.augment_steps + pipeline.test_steps:
+            if isinstance(step, BatchTransform):
+                step.outside = IGNORED
+
+    def prepared(self, i: int) -> Pair:
+        """Image i and its target after the deterministic steps; errors name the image."""
+        image = convert_channels(self.dataset.load(i)[None], self.pipeline.input[0])[0]
+        target = self.dataset.target(i)
+        try:
+            for step in self.pipeline.steps(self.train):
+                image, target = _step(step, image, target, torch.empty(1, 0), 0)
+        except FovealError as error:
+            raise self._named(i, error) from error
+        return image, target
+
+    def load(self, indices: Tensor, epoch: int) -> Batch:
+        """The batch of the samples `indices` [B] from the set itself."""
+        return self.finish([self.prepared(i) for i in indices.tolist()], indices, epoch)
+
+    def finish(self, pairs: Sequence[Pair], indices: Tensor, epoch: int) -> Batch:
+        """The batch of prepared pairs: augmented, cut to the network's input."""
+        draws = sum(step.draws for step in self.pipeline.augment_steps if isinstance(step, BatchTransform))
+        numbers = uniforms(self.pipeline.seed, epoch, indices, draws)
+        finished = []
+        for pair, u, i in zip(pairs, numbers, indices.tolist(), strict=True):
+            try:
+                finished.append(self._centre(*self._augmented(pair, u, i, epoch)))
+            except FovealError as error:
+                raise self._named(i, error) from error
+        return Batch(torch.stack([image for image, _ in finished]), _together([t for _, t in finished]), indices)
+
+    def _augmented(self, pair: Pair, u: Tensor, i: int, epoch: int) -> Pair:
+        """A prepared pair after the random steps, in training; u: all their numbers, float32 [draws]."""
+        image, target = pair
+        used = 0
+        for place, step in enumerate(self.pipeline.augment_steps if self.train else ()):
+            count = step.draws if isinstance(step, BatchTransform) else 0
+            row, used = u[None, used : used + count], used + count
+            image, target = _step(step, image, target, row, mix(self.pipeline.seed, epoch, i, place))
+        return image, target
+
+    def _centre(self, image: Tensor, target: Any) -> Pair:
+        cut = self.pipeline.centre(image[None])[0]
+        if cut.shape[-2:] == image.shape[-2:]:
+            return cut, target
+        size = list(cut.shape[-2:])
+        return cut, _each(target, lambda part: functional.center_crop(part, size))
+
+    def _named(self, i: int, error: FovealError) -> FovealError:
+        return FovealError(f"{self.dataset.name(i)}: {error.what}", error.mend)
+
+
+def resident_pairs(
+    samples: JointSamples, cache: bool | Literal["auto"], progress: Progress | None = None
+) -> tuple[list[Pair] | None, str]:
+    """All prepared pairs, or None where they are not to be kept; and why, for the log. cache as for `Loader`."""
+    if cache is False:
+        return None, "cache=false"
+    count = len(samples.dataset)
+    first = samples.prepared(0)
+    size = count * (first[0].numel() + _bytes(first[1]))
+    free = free_memory() // local_processes()
+    limit = free if cache is True else min(_LARGEST, free // 4)
+    if size > limit:
+        what = f"the prepared images take about {size >> 20} MiB, more than the {limit >> 20} MiB that may be used"
+        if cache is True:
+            raise FovealError(what, "give cache=false, or smaller images by prepare=")
+        return None, what
+    return list(_in_threads(samples, progress)), f"{size >> 20} MiB"
+
+
+def _in_threads(samples: JointSamples, progress: Progress | None) -> Iterator[Pair]:
+    count = len(samples.dataset)
+    with ThreadPoolExecutor(cores() if samples.pipeline.thread_safe else 1) as pool:
+        for done, pair in enumerate(pool.map(samples.prepared, range(count)), 1):
+            if progress:
+                progress(done, count)
+            yield pair
+
+
+def _step(step: v2.Transform, image: Tensor, target: Any, u: Tensor, seed: int) -> Pair:
+    """One step on an image [C, H, W] and its target: from `u`, float32 [1, draws], or, of a foreign transform, under
+    `seed`."""
+    if isinstance(step, BatchTransform):
+        moved = _each(target, lambda part: step.move(part, u))
+        return step.batch(image[None], u)[0], moved
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        result, moved = step(tv_tensors.Image(image), target)
+    return result.as_subclass(Tensor), _kept(moved)
+
+
+def _each(target: Any, move: Callable[[Any], Any]) -> Any:
+    """A target with every mask and box moved; of boxes those that are still within the image."""
+    if isinstance(target, tv_tensors.TVTensor):
+        return move(target)
+    return _kept({k: move(v) if isinstance(v, tv_tensors.TVTensor) else v for k, v in target.items()})
+
+
+def _kept(target: Any) -> Any:
+    """Boxes that have left the image are dropped, with all that belongs to them."""
+    if not isinstance(target, dict):
+        return target
+    boxes = functional.clamp_bounding_boxes(target["boxes"])
+    plain = boxes.as_subclass(Tensor)
+    inside = ((plain[:, 2:] - plain[:, :2]) >= _LEAST_SIDE).all(1)
+    if bool(inside.all()):
+        return {**target, "boxes": boxes}
+    return {
+        key: tv_tensors.wrap(value[inside], like=value) if isinstance(value, tv_tensors.TVTensor) else value[inside]
+        for key, value in {**target, "boxes": boxes}.items()
+    }
+
+
+def _together(targets: Sequence[Any]) -> Any:
+    """Masks as one tensor uint8 [B, H, W]; boxes as a list of plain dictionaries."""
+    if isinstance(targets[0], tv_tensors.Mask):
+        return torch.stack([target.as_subclass(Tensor) for target in targets])
+    return [{key: value.as_subclass(Tensor) for key, value in target.items()} for target in targets]
+
+
+def _bytes(target: Any) -> int:
+    parts = target.values() if isinstance(target, dict) else (target,)
+    return sum(part.numel() * part.element_size() for part in parts)

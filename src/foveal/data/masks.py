@@ -1,0 +1,146 @@
+"""Images with a mask each: the class of every pixel."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+
+from foveal.data.dataset import VisionSet
+from foveal.data.image import load_image
+from foveal.errors import FovealError
+from foveal.types import IGNORED
+
+Colours = Sequence[tuple[int, int, int]]
+
+
+class MaskSet(VisionSet):
+    """Images in files, each with a mask in another: `masks[i]` belongs to `paths[i]`.
+
+    A mask is a PNG of class numbers (grey or palette), or, where `colours` are given, of the colour of each class.
+    `ignore` are the values of pixels that have no class; `target(i)` gives them as 255 (`foveal.types.IGNORED`).
+    colours: red, green, blue of each class, 0 to 255; other colours are an error, except that of `ignored_colours`.
+    """
+
+    task: ClassVar[str] = "segment"
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        masks: Sequence[str | os.PathLike[str]],
+        classes: Sequence[str],
+        split: str,
+        *,
+        ignore: Sequence[int] = (IGNORED,),
+        colours: Colours | None = None,
+        ignored_colours: Colours = (),
+    ) -> None:
+        super().__init__(classes, split)
+        if len(paths) != len(masks):
+            raise ValueError(f"{len(paths)} images, but {len(masks)} masks")
+        if len(classes) > IGNORED:
+            raise FovealError(f"{len(classes)} classes", f"a mask of bytes tells at most {IGNORED}")
+        if colours is not None and len(colours) != len(classes):
+            raise FovealError(f"{len(colours)} colours for {len(classes)} classes", "give each class one colour")
+        self.paths = tuple(os.fspath(path) for path in paths)
+        self.masks = tuple(os.fspath(path) for path in masks)
+        self.ignore, self.colours, self.ignored_colours = tuple(ignore), colours, ignored_colours
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, i: int, min_side: int | None = None) -> Tensor:
+        """Image i as uint8 [C, H, W]. Raises ImageDecodeError."""
+        return load_image(self.paths[i], mode=None, min_side=min_side)
+
+    def target(self, i: int) -> tv_tensors.Mask:
+        """The mask of image i, uint8 [H, W]: class numbers, and 255 where there is none.
+
+        Raises FovealError, naming the file, for one that cannot be read, and for a value or colour of no class.
+        """
+        values = _values(self.masks[i])
+        numbers = self._by_number(i, values) if self.colours is None else self._by_colour(i, values)
+        return tv_tensors.Mask(torch.from_numpy(numbers))
+
+    def name(self, i: int) -> str:
+        """The image's path."""
+        return self.paths[i]
+
+    def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
+        """The images and masks at `indices`."""
+        index = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        paths, masks = [self.paths[i] for i in index], [self.masks[i] for i in index]
+        options = {"ignore": self.ignore, "colours": self.colours, "ignored_colours": self.ignored_colours}
+        return type(self)(paths, masks, self.classes, split or self.split, **options)  # type: ignore[arg-type]
+
+    @property
+    def strata(self) -> Tensor:
+        """Zeros: a cut is random."""
+        return torch.zeros(len(self), dtype=torch.int64)
+
+    def signature(self) -> bytes:
+        """A digest of the masks' files."""
+        digest = hashlib.sha256()
+        for mask in self.masks:
+            digest.update(hashlib.sha256(Path(mask).read_bytes()).digest())
+        return digest.digest()
+
+    def _by_number(self, i: int, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if values.ndim != 2:
+            raise FovealError(
+                f"{self.masks[i]}: a mask in colours, but nothing says which colour is which class",
+                "add a table of colours (colours.txt: red green blue name), or masks of class numbers",
+            )
+        table = np.full(256, IGNORED, np.uint8)
+        table[: len(self.classes)] = np.arange(len(self.classes), dtype=np.uint8)
+        table[list(self.ignore)] = IGNORED
+        strange = sorted(set(np.unique(values).tolist()) - {*range(len(self.classes)), *self.ignore})
+        if strange:
+            raise FovealError(
+                f"{self.masks[i]}: value {strange[0]}, but the {len(self.classes)} classes are 0 to "
+                f"{len(self.classes) - 1} and ignored is {', '.join(map(str, self.ignore)) or 'nothing'}",
+                "mend the mask, or add the class to classes.txt",
+            )
+        numbers: NDArray[np.uint8] = table[values]
+        return numbers
+
+    def _by_colour(self, i: int, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        assert self.colours is not None  # the caller looked
+        if values.ndim == 2:
+            values = np.repeat(values[..., None], 3, 2)
+        codes = (values.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(2, dtype=np.uint32)
+        known = {_code(c): n for n, c in enumerate(self.colours)} | {_code(c): IGNORED for c in self.ignored_colours}
+        found, places = np.unique(codes, return_inverse=True)
+        for code in found.tolist():
+            if code not in known:
+                colour = (code >> 16, code >> 8 & 255, code & 255)
+                raise FovealError(
+                    f"{self.masks[i]}: colour {colour} is that of no class",
+                    "add it to the table of colours; JPEG blurs colours: masks must be PNG",
+                )
+        return np.array([known[code] for code in found.tolist()], np.uint8)[places.reshape(codes.shape)]
+
+
+def _code(colour: tuple[int, int, int]) -> int:
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def _values(file: str) -> NDArray[np.uint8]:
+    """A mask's file as it is: uint8 [H, W] of numbers or palette places, or [H, W, 3] of colours."""
+    try:
+        with Image.open(file, formats=("PNG", "BMP", "TIFF", "GIF")) as image:
+            if image.mode not in ("L", "P", "1", "RGB", "RGBA"):
+                raise FovealError(f"{file}: a mask of mode {image.mode}", "save it as PNG of 8 bits")
+            plain = image.convert("L" if image.mode == "1" else "RGB") if image.mode in ("1", "RGBA") else image
+            return np.asarray(plain, np.uint8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FovealError(f"{file}: the mask cannot be read: {error}", "masks are PNG; save it again") from error
