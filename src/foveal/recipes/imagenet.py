@@ -1,19 +1,17 @@
 """AlexNet, VGG and ResNet on ImageNet (ILSVRC 2012), as published.
 
-`data` is a folder with one folder per class in train/ and in val/. The published errors stand in each docstring; they
-are the papers', not measured here.
+The published errors stand in each docstring; they are the papers', not measured here.
 
 Sources: Krizhevsky, Sutskever and Hinton, NIPS 2012, sections 4 and 5; Simonyan and Zisserman, ICLR 2015, section 3.1;
 He, Zhang, Ren and Sun, CVPR 2016, section 3.4. Pixels keep their range of 0 to 255 minus the training set's mean
-colour, for AlexNet minus its mean image (`std` = 1/255 undoes the scaling to 0..1).
+colour, for AlexNet minus its mean image.
 """
 
 from __future__ import annotations
 
+from foveal.recipes._imagenet import imagenet
 from foveal.training.recipe import Recipe
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (1 / 255,)
 _PAPER_STRIDES = {name: {"version": "1"} for name in ("resnet50", "resnet101", "resnet152")}  # on the first 1x1
 
 
@@ -25,7 +23,7 @@ def alexnet_imagenet(*, quick: bool = False) -> Recipe:
 
     The published figure averages ten crops; the validation during training uses the centre crop.
     """
-    return _imagenet(
+    return imagenet(
         "alexnet",
         quick,
         input=(3, 227, 227),
@@ -162,7 +160,7 @@ def plain34_imagenet(*, quick: bool = False) -> Recipe:
 
 
 def _vgg(model: str, quick: bool) -> Recipe:
-    return _imagenet(
+    return imagenet(
         model,
         quick,
         input=(3, 224, 224),
@@ -184,7 +182,7 @@ def _vgg_jittered(model: str, quick: bool) -> Recipe:
 
 
 def _resnet(model: str, quick: bool) -> Recipe:
-    return _imagenet(
+    return imagenet(
         model,
         quick,
         input=(3, 224, 224),
@@ -196,19 +194,3 @@ def _resnet(model: str, quick: bool) -> Recipe:
         lr=0.1,
         weight_decay=1e-4,
     )
-
-
-def _imagenet(model: str, quick: bool, **settings: object) -> Recipe:
-    recipe = Recipe.model_validate(
-        {
-            "name": f"{model}_imagenet",
-            "model": model,
-            "data": "imagenet",
-            "mean": _MEAN,
-            "std": _STD,
-            "schedule": "plateau",
-            **settings,
-        }
-    )
-    short = {"unit": "iterations", "length": 20, "evaluate_every": 20, "batch_size": 16}  # an epoch would take hours
-    return recipe.with_settings(**short) if quick else recipe
