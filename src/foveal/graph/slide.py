@@ -138,6 +138,8 @@ class _Interpreter(fx.Interpreter):
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> _Value:
         module, value = self.fetch_attr(str(target)), args[0]
+        if len(args) > 1:
+            return _Each(module(*(_each(value).tensor for value in args)))
         if isinstance(value, _Each):
             return _Each(module(value.tensor))
         if isinstance(value, _Flat):
