@@ -31,3 +31,22 @@ def fabric_cifar10(*, quick: bool = False) -> Recipe:
         schedule="step",
         milestones=(100, 150),
     )
+
+
+def fabric_cifar10_fast(*, quick: bool = False) -> Recipe:
+    """A fabric of 8 layers and 16 maps in minutes on two CPU cores: eight epochs with a one-cycle rate.
+
+    Command: foveal train fabric_cifar10_fast data=DIR
+    """
+    return cifar10(
+        "fabric_cifar10_fast",
+        "fabric",
+        quick,
+        options={"channels": 16},
+        length=8,
+        batch_size=64,
+        lr=0.1,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule="onecycle",
+    )

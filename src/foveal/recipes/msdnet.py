@@ -36,6 +36,25 @@ def msdnet_cifar10(*, quick: bool = False) -> Recipe:
     return cifar10("msdnet_cifar10", "msdnet", quick, **_PAPER)
 
 
+def msdnet_cifar10_fast(*, quick: bool = False) -> Recipe:
+    """MSDNet with five exits, behind layers 4 to 12, in minutes on two CPU cores: four epochs with a one-cycle rate.
+
+    Command: foveal train msdnet_cifar10_fast data=DIR
+    """
+    return cifar10(
+        "msdnet_cifar10_fast",
+        "msdnet",
+        quick,
+        options={"exits": 5},
+        length=4,
+        batch_size=64,
+        lr=0.1,
+        nesterov=True,
+        weight_decay=1e-4,
+        schedule="onecycle",
+    )
+
+
 def msdnet_cifar100(*, quick: bool = False) -> Recipe:
     """MSDNet with eleven exits on CIFAR-100, as published.
 

@@ -37,6 +37,27 @@ def nin_cifar10(*, quick: bool = False) -> Recipe:
     return cifar10("nin_cifar10", "nin_cifar", quick, **_PAPER)
 
 
+def nin_cifar10_fast(*, quick: bool = False) -> Recipe:
+    """Network in network on CIFAR-10 in minutes on two CPU cores: four epochs of AdamW with a one-cycle rate.
+
+    SGD does not stir from the small initial weights for hundreds of updates; AdamW, which divides by the gradient's
+    size, does.
+
+    Command: foveal train nin_cifar10_fast data=DIR
+    """
+    return cifar10(
+        "nin_cifar10_fast",
+        "nin_cifar",
+        quick,
+        length=4,
+        batch_size=32,
+        optimizer="adamw",
+        lr=0.001,
+        weight_decay=0.01,
+        schedule="onecycle",
+    )
+
+
 def nin_cifar100(*, quick: bool = False) -> Recipe:
     """Network in network on CIFAR-100, without augmentation.
 
