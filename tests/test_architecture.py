@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "foveal"
 # From the ground up. A file may import from its own floor and from those below it.
 FLOORS = [
     {"errors", "types", "catalog"},
-    {"layers"},
+    {"layers", "boxes", "proposals"},
     {"graph", "notation"},
     {"models", "inference"},
     {"weights"},
@@ -26,6 +26,7 @@ FLOORS = [
     {"evaluation", "prediction"},
     {"report"},
     {"experiment"},
+    {"studies"},
     {"contracts"},
     {"cli"},
 ]
