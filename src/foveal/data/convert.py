@@ -47,7 +47,7 @@ def convert(
     sets: dict[str, ImageSet] = {}
     skipped: list[tuple[str, str]] = []
     for split in data_splits(source):
-        sets[split], bad = readable(open_data(source, split, seed=seed), strict, progress)
+        sets[split], bad = readable(open_data(source, split, seed=seed, task="classify"), strict, progress)
         skipped += bad
     partial: Path | None = None
     try:

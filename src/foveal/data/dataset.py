@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from foveal.data.image import load_image
+from foveal.data.image import load_image, verify
 from foveal.errors import FovealError
 
 
@@ -57,6 +57,10 @@ class VisionSet(Dataset[tuple[tv_tensors.Image, Any]], ABC):
     @abstractmethod
     def select(self, indices: Sequence[int] | Tensor, split: str | None = None) -> Self:
         """The images at `indices`, in that order, with all classes kept; `split` renames the split."""
+
+    @abstractmethod
+    def verify(self, i: int) -> str | None:
+        """Why image i cannot be read, or None. Raises FovealError for a target that is wrong."""
 
     @property
     @abstractmethod
@@ -133,6 +137,10 @@ class ArraySet(ImageSet):
         """Image i as uint8 [C, H, W], always at its own size."""
         return self.images[i]
 
+    def verify(self, i: int) -> str | None:
+        """None: it is in memory."""
+        return None
+
     def name(self, i: int) -> str:
         """The source and the image's position in it, as `mnist/train[17]`."""
         return f"{self.source}[{int(self._numbers[i])}]"
@@ -174,6 +182,10 @@ class FileSet(ImageSet):
         Raises ImageDecodeError.
         """
         return load_image(self.paths[i], mode=None, min_side=min_side)
+
+    def verify(self, i: int) -> str | None:
+        """Why the file cannot be read, or None."""
+        return verify(self.paths[i])
 
     def name(self, i: int) -> str:
         """The file's path."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from foveal.data.dataset import VisionSet
-from foveal.data.image import load_image
+from foveal.data.image import load_image, verify
 from foveal.errors import FovealError
 from foveal.types import IGNORED
 
@@ -70,6 +70,18 @@ class MaskSet(VisionSet):
         values = _values(self.masks[i])
         numbers = self._by_number(i, values) if self.colours is None else self._by_colour(i, values)
         return tv_tensors.Mask(torch.from_numpy(numbers))
+
+    def verify(self, i: int) -> str | None:
+        """Why the image cannot be read, or None. Raises FovealError for a mask that is wrong, or of another size."""
+        reason = verify(self.paths[i])
+        if reason is None:
+            mask, image = tuple(self.target(i).shape), self.load(i).shape[-2:]
+            if mask != tuple(image):
+                raise FovealError(
+                    f"{self.masks[i]}: the mask is {mask[1]} x {mask[0]}, its image {image[1]} x {image[0]}",
+                    "masks have their image's size; EXIF rotation counts",
+                )
+        return reason
 
     def name(self, i: int) -> str:
         """The image's path."""

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 import torch
 
 from foveal import catalog
-from foveal.data.dataset import FileSet, ImageSet
-from foveal.data.image import SUFFIXES, verify
+from foveal.data.dataset import ArraySet, ImageSet, VisionSet
+from foveal.data.image import SUFFIXES
 from foveal.errors import FovealError
 
-AnySet = TypeVar("AnySet", bound=ImageSet)
+AnySet = TypeVar("AnySet", bound=VisionSet)
+_TOLD = {"classify": "classes of images", "segment": "masks", "detect": "boxes"}
 _LAST = "folder"  # asked last: a table or a CIFAR folder may hold folders of pictures too
 
 
@@ -47,21 +48,41 @@ def data_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return splits
 
 
-def open_data(path: str | os.PathLike[str], split: str = "train", *, seed: int = 0) -> ImageSet:
-    """Open a split of the images at `path`: a folder, a CSV table, or "digits" for the embedded set.
+@overload
+def open_data(
+    path: str | os.PathLike[str], split: str = "train", *, seed: int = 0, task: Literal["classify"]
+) -> ImageSet: ...
 
-    `seed` decides the cut of a set that comes without splits. Raises FovealError for whatever is wrong with the set as
-    a whole: nothing there, an unknown format, damaged files, one class only, a class of train that test lacks.
-    Single pictures are not decoded here: see `readable`.
+
+@overload
+def open_data(
+    path: str | os.PathLike[str], split: str = "train", *, seed: int = 0, task: str | None = None
+) -> VisionSet: ...
+
+
+def open_data(
+    path: str | os.PathLike[str], split: str = "train", *, seed: int = 0, task: str | None = None
+) -> VisionSet:
+    """Open a split of the images at `path`: a folder, a table, the files of a known set, or "digits" for the embedded.
+
+    `seed` decides the cut of a set that comes without splits. `task` is what the images are wanted for ("classify",
+    "segment", "detect"), None whatever they tell. Raises FovealError for whatever is wrong with the set as a whole:
+    nothing there, an unknown format, another task's targets, damaged files, one class only, a class of train that test
+    lacks. Single pictures are not decoded here: see `readable`.
     """
     root = root_of(path)
     try:
-        images: ImageSet = detect(root).open(root, split, seed=seed)
+        images: VisionSet = detect(root).open(root, split, seed=seed)
     except OSError as error:
         raise FovealError(
             f"{error.filename or root}: {error.strerror or error}", "check the path and its rights"
         ) from error
-    if len(images.classes) < 2:
+    if task is not None and images.task != task:
+        raise FovealError(
+            f"{root} holds {_TOLD[images.task]}, and {_TOLD[task]} are wanted",
+            f"for these data the task is {images.task}",
+        )
+    if images.task != "detect" and len(images.classes) < 2:
         raise FovealError(
             f"{root}: one class only ({', '.join(images.classes)})", "a recogniser needs two: add a folder of others"
         )
@@ -75,14 +96,15 @@ def readable(
 ) -> tuple[AnySet, list[tuple[str, str]]]:
     """Decode every file once, in threads: the set without the unreadable ones, and these as (name, reason).
 
-    Sets in memory come back as they are. `progress` is called with (files done, all files). Raises FovealError if
+    Sets in memory come back as they are. A target that is wrong is an error, whose image cannot be left out silently.
+    `progress` is called with (files done, all files). Raises FovealError if
     `strict` and a file is unreadable, and if a class is left without any image.
     """
-    if not isinstance(images, FileSet):
+    if isinstance(images, ArraySet):
         return images, []
     bad: list[tuple[int, str]] = []
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for i, reason in enumerate(pool.map(verify, images.paths)):
+        for i, reason in enumerate(pool.map(images.verify, range(len(images)))):
             if reason is not None:
                 bad.append((i, reason))
             if progress is not None and (i % 64 == 63 or i + 1 == len(images)):
@@ -100,8 +122,8 @@ def readable(
     whole = torch.ones(len(images), dtype=torch.bool)
     whole[[i for i, _ in bad]] = False
     rest = images.select(whole.nonzero().flatten())
-    lost = set(images.labels.tolist()) - set(rest.labels.tolist())
-    if lost:
+    lost = set(images.strata.tolist()) - set(rest.strata.tolist())
+    if lost and isinstance(images, ImageSet):
         name = images.classes[min(lost)]
         file, reason = next(
             pair for (i, _), pair in zip(bad, listed, strict=True) if int(images.labels[i]) == min(lost)

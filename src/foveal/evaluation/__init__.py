@@ -241,7 +241,7 @@ def open_split(run: Run, split: str, data: str | None = None) -> ImageSet:
         raise FovealError(
             f"{source} has no {split} split", f"it has {', '.join(there)}: choose split={there[-1]}{shell}"
         )
-    images = open_data(source, "train" if cut and split == "val" else split, seed=run.recipe.seed)
+    images = open_data(source, "train" if cut and split == "val" else split, seed=run.recipe.seed, task="classify")
     if cut and split != "test":
         images = without(images, unreadable(run))  # as in training, the cut is made of the images that could be read
         rest, part = stratified(images.labels, run.recipe.holdout, run.recipe.seed)

@@ -123,7 +123,7 @@ def _pictures(run: Run) -> tuple[ImageSet | None, ImageSet | None, str]:
     """The training and the held-out images, or the reason why they cannot be had."""
     recipe = run.recipe
     try:
-        train = open_data(recipe.data, "train", seed=recipe.seed)
+        train = open_data(recipe.data, "train", seed=recipe.seed, task="classify")
         test = open_split(run, held_out(run)) if load_evaluation(run) else None
     except FovealError as error:
         return None, None, error.what

@@ -1,0 +1,18 @@
+"""What is learned from images: a class for each (`classify`), one for each pixel (`segment`), boxes (`detect`).
+
+Each file of this folder says what is minimised and what is predicted, and describes itself as a `Task`.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from foveal.tasks.base import Task
+
+NAMES = ("classify", "segment", "detect")
+
+
+def task(name: str) -> Task:
+    """The task called `name`, one of `NAMES`."""
+    found: Task = importlib.import_module(f"foveal.tasks.{name}").TASK
+    return found

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.tasks.base import Task
 
 
 def losses(model: nn.Module, images: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> dict[str, Tensor]:
@@ -47,3 +48,16 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     """
     scores: Tensor = model(images)
     return scores.float().softmax(dim=1)
+
+
+def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input: tuple[int, int, int]) -> None:
+    """Raise FovealError unless the network gives scores [N, classes]."""
+    if output is None or output[1:] != (classes,):
+        found = "no tensor" if output is None else f"scores of shape {list(output)}"
+        raise FovealError(
+            f"{type(model).__name__} gives {found} for {classes} classes",
+            "forward returns scores [N, num_classes]; further terms belong in losses(images, targets)",
+        )
+
+
+TASK = Task("classify", losses, check, protocol="center_crop", figure="top1_error", falls=True, tie="cross_entropy")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console as Rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+_IN_PERCENT = ("_error", "_iu", "_accuracy", "_f1", "ap", "ap50", "ap75")  # ends of figures' names
+
 
 class Console:
     """Prints a run's lines and, on a terminal, one bar: updates, images per second, loss, best figure, time left.
@@ -84,7 +86,7 @@ def evaluation_line(row: Mapping[str, float | int | str | None], total: int) -> 
         if value is None or key in ("step", "epoch", "lr", "train_loss", "best"):
             continue
         name = key.replace("_", " ")
-        parts.append(f"{name} {value:.2f} %" if key.endswith("_error") else f"{name} {value:.4f}")
+        parts.append(f"{name} {value:.2f} %" if key.endswith(_IN_PERCENT) else f"{name} {value:.4f}")
     if row.get("best") is not None:
         parts.append(f"best {row['best']:.2f} %")
     return "  ".join(parts)

@@ -62,9 +62,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one forward pass tells about a network: its output's shape [1, …], multiply-adds, whether it convolves."""
+    """What one forward pass tells about a network: its output's shape [1, …] (None when that is no tensor),
+    multiply-adds, whether it convolves."""
 
-    output: tuple[int, ...]
+    output: tuple[int, ...] | None
     macs: int
     convolutional: bool
 
@@ -96,17 +97,12 @@ def _forward(model: nn.Module, images: Tensor) -> Probe:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         output = model(images)
     model.train(mode)
-    if not isinstance(output, Tensor):
-        raise FovealError(
-            f"{type(model).__name__} returns {type(output).__name__}, not a tensor of scores",
-            "forward returns scores [N, classes]; further terms belong in losses(images, targets)",
-        )
     convolutional = any(isinstance(m, _CONVOLUTIONS) for m in model.modules())
     try:
         macs = count(model, tuple(images.shape[1:])).macs
     except FovealError:  # a network that cannot be traced can still be trained: what torch saw of it
         macs = counter.get_total_flops() // 2
-    return Probe(tuple(output.shape), macs, convolutional)
+    return Probe(tuple(output.shape) if isinstance(output, Tensor) else None, macs, convolutional)
 
 
 def _misfit(model: nn.Module, input: tuple[int, int, int], error: Exception) -> FovealError:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ArraySet, FileSet, ImageSet, stratified
+from foveal.data.dataset import ArraySet, ImageSet, VisionSet, stratified
 from foveal.data.loader import Loader
-from foveal.data.open import data_splits, open_data, readable, root_of
+from foveal.data.open import AnySet, data_splits, open_data, readable, root_of
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
 from foveal.training.recipe import Recipe
@@ -25,9 +25,9 @@ _BATCH = 256  # images per forward pass of an evaluation
 class Inputs:
     """The splits of a run's data. `skipped` lists unreadable images as (name, reason)."""
 
-    train: ImageSet
-    val: ImageSet | None
-    test: ImageSet | None
+    train: VisionSet
+    val: VisionSet | None
+    test: VisionSet | None
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -36,7 +36,7 @@ class Inputs:
         return self.train.classes
 
     @property
-    def watched(self) -> ImageSet | None:
+    def watched(self) -> VisionSet | None:
         """What the curve shows: validation if there is one (it chooses the best), else test (it chooses nothing)."""
         return self.val if self.val is not None else self.test
 
@@ -79,10 +79,10 @@ def open_inputs(
         raise FovealError(
             f"{recipe.data} has no training split, only {', '.join(splits)}", "add a folder or file train"
         )
-    found: dict[str, ImageSet] = {}
+    found: dict[str, VisionSet] = {}
     skipped: list[tuple[str, str]] = []
     for split in splits:
-        images = open_data(recipe.data, split, seed=recipe.seed)
+        images = open_data(recipe.data, split, seed=recipe.seed, task=recipe.task)
         if unreadable is not None:
             found[split] = without(images, unreadable)
             continue
@@ -90,14 +90,14 @@ def open_inputs(
         skipped += bad
     train, val = found["train"], found.get("val")
     if val is None and recipe.holdout:
-        rest, part = stratified(train.labels, recipe.holdout, recipe.seed)
+        rest, part = stratified(train.strata, recipe.holdout, recipe.seed)
         val, train = train.select(part, split="val"), train.select(rest)
     if recipe.patience and val is None:
         raise FovealError(f"patience={recipe.patience} needs a validation split", "set holdout=0.1 or patience=0")
     return Inputs(train, val, found.get("test"), tuple(skipped))
 
 
-def without(images: ImageSet, names: Collection[str]) -> ImageSet:
+def without(images: AnySet, names: Collection[str]) -> AnySet:
     """The images that are not called so."""
     rest = [i for i in range(len(images)) if images.name(i) not in names] if names else range(len(images))
     return images if len(rest) == len(images) else images.select(rest)
@@ -136,14 +136,14 @@ class PreparedSet(ArraySet):
 class Reduced:
     """A set whose large images are decoded no larger than the network needs, as in training."""
 
-    def __init__(self, images: ImageSet, min_side: int | None) -> None:
+    def __init__(self, images: VisionSet, min_side: int | None) -> None:
         self.images, self.min_side = images, min_side
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.images.load(i, self.min_side), int(self.images.labels[i])
+    def __getitem__(self, i: int) -> tuple[Tensor, Any]:
+        return self.images.load(i, self.min_side), self.images.target(i)
 
     def name(self, i: int) -> str:
         """Where image i comes from."""
@@ -155,7 +155,7 @@ def view(recipe: Recipe) -> Pipeline:
     return Pipeline(recipe.prepare, recipe.augment, recipe.input, recipe.seed, recipe.test)
 
 
-def _fingerprint(sets: Mapping[str, ImageSet], source: str) -> str:
+def _fingerprint(sets: Mapping[str, VisionSet], source: str) -> str:
     """SHA-256 over the splits' names and labels. Paths count from `source`, however it is spelt, so that the data may
     move."""
     root = root_of(source)
@@ -164,9 +164,9 @@ def _fingerprint(sets: Mapping[str, ImageSet], source: str) -> str:
     places = os.path.abspath(root), os.path.realpath(root)  # noqa: PTH100
     digest = hashlib.sha256()
     for split, part in sets.items():
-        names = (_relative(part.name(i), places, isinstance(part, FileSet)) for i in range(len(part)))
+        names = (_relative(part.name(i), places, not isinstance(part, ArraySet)) for i in range(len(part)))
         digest.update("\n".join([split, *names]).encode())
-        digest.update(part.labels.numpy().tobytes())
+        digest.update(part.signature())
     return digest.hexdigest()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from foveal import models
+from foveal import catalog, models
+from foveal.data.dataset import ImageSet
 from foveal.data.draws import mix
 from foveal.data.loader import Loader
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
-from foveal.protocols.center_crop import center_crop
-from foveal.tasks import classify
+from foveal.tasks import classify, task
 from foveal.training import checkpoint, device, mean_image
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
 from foveal.training.inputs import Inputs, PreparedSet, Reduced, resident, view
-from foveal.training.loop import fit, seed_generators
+from foveal.training.loop import Losses, fit, seed_generators
+from foveal.training.objective import objective
 from foveal.training.optim import make_optimizer
 from foveal.training.position import Position
+from foveal.training.predictors import PREDICTORS
 from foveal.training.recipe import Recipe
-from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table, append, cut_lines, flush
 from foveal.training.run import restore
 from foveal.training.schedules import Schedule
@@ -45,13 +45,12 @@ class Job:
     def __init__(self, recipe: Recipe, folder: Path, inputs: Inputs, group: Group, console: Console) -> None:
         self.recipe, self.folder, self.inputs, self.group, self.console = recipe, folder, inputs, group, console
         self.model = build(recipe, inputs.classes)
-        classify.check_smoothing(self.model, recipe.label_smoothing)
+        self.task = task(recipe.task)
+        if recipe.label_smoothing:
+            classify.check_smoothing(self.model, recipe.label_smoothing)
         facts = device.probe(self.model, recipe.input)
-        if facts.output[1:] != (len(inputs.classes),):
-            raise FovealError(
-                f"{recipe.model} gives scores of shape {list(facts.output)} for {len(inputs.classes)} classes",
-                "forward returns scores [N, num_classes]",
-            )
+        self.task.check(self.model, facts.output, len(inputs.classes), recipe.input)
+        self.losses = objective(recipe, inputs)
         self.placement = device.choose(recipe, facts, group.local_rank)
         if recipe.mean_image:
             image = self._mean_image() if group.first else torch.empty(recipe.input)
@@ -80,7 +79,8 @@ class Job:
         self.began = time.monotonic()
         self.watched = None
         if group.first and inputs.watched is not None:
-            self.watched = resident(inputs.watched, recipe)
+            watched = inputs.watched
+            self.watched = resident(watched, recipe) if isinstance(watched, ImageSet) else watched
 
     def _mean_image(self) -> Tensor:
         """That of the run when it goes on, else of the training images."""
@@ -152,14 +152,13 @@ class Job:
 
     def steps(self) -> Iterator[Step]:
         """Train from where the run stands: an iterator of updates, with this job's bookkeeping done before each."""
-        smoothing = self.recipe.label_smoothing
         model: nn.Module = self.model
-        losses = partial(classify.losses, label_smoothing=smoothing)
+        losses = self.losses
         if self.group.world > 1:
-            objective = _Objective(self.model, smoothing)
+            watched = _Objective(self.model, self.losses)
             ids = [self.placement.device.index] if self.placement.device.type == "cuda" else None
-            model = DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False)
-            losses = _ask  # type: ignore[assignment]
+            model = DistributedDataParallel(watched, device_ids=ids, broadcast_buffers=False)
+            losses = _ask
         waits = self.placement.device.type != "cpu" or self.group.world > 1
         updates = fit(
             model,
@@ -244,8 +243,8 @@ class Job:
         figures = self.group.tell(self._measure() if self.group.first and name else {})
         improved = False
         if name == "val":
-            improved = position.best.add(position.step, figures["top1_error"], figures["cross_entropy"])
-        progress = position.plateau.add(position.step, figures["top1_error"] if name == "val" else train_loss)
+            improved = position.best.add(position.step, *self.task.rank(figures))
+        progress = position.plateau.add(position.step, self.task.rank(figures)[0] if name == "val" else train_loss)
         if not progress and position.plateau.since >= self.recipe.plateau and self.recipe.schedule == "plateau":
             position.drops += 1
             position.plateau.since = 0
@@ -264,7 +263,7 @@ class Job:
             "lr": lr,
             "train_loss": train_loss,
             **{f"{name}_{figure}": value for figure, value in figures.items()},
-            "best": self.position.best.best[0] if self.position.best.best else None,
+            "best": self.task.best(self.position.best.best[0]) if self.position.best.best else None,
         }
         self.metrics.add(row)
         self.log(evaluation_line(row, self.total))
@@ -274,12 +273,15 @@ class Job:
 
     def _measure(self) -> dict[str, float]:
         model = self.average.model if self.average else self.model
-        predictor = Recogniser(model, self.recipe, self.inputs.classes, self.placement, view(self.recipe))
+        kind = PREDICTORS[self.task.name]
+        predictor = kind(model, self.recipe, self.inputs.classes, self.placement, view(self.recipe))
         if isinstance(self.watched, PreparedSet):
             predictor.prepare = _as_it_is
         assert self.watched is not None  # the caller looked
-        results = center_crop(predictor, Reduced(self.watched, predictor.pipeline.min_side(train=False)))
-        return {name: float(value) for name, value in results if not isinstance(value, Tensor)}
+        protocol = catalog.get("protocol", self.task.protocol)
+        least = predictor.pipeline.min_side(train=False) if self.task.name == "classify" else None
+        results = protocol(predictor, Reduced(self.watched, least))
+        return {name: float(value) for name, value in results if isinstance(value, float)}
 
     def save(self, name: str = "last") -> None:
         """Write a checkpoint, after bringing the records that stand before it to the disk."""
@@ -315,7 +317,7 @@ class Job:
 
     def _best_text(self) -> str:
         best = self.position.best.best
-        return f"{best[0]:.2f} % at update {self.position.best.step}" if best else ""
+        return f"{self.task.best(best[0]):.2f} % at update {self.position.best.step}" if best else ""
 
     def close(self) -> None:
         """End the loader's processes."""
@@ -325,15 +327,15 @@ class Job:
 class _Objective(nn.Module):
     """The loss terms as a module's output, which is what DistributedDataParallel watches over."""
 
-    def __init__(self, model: nn.Module, smoothing: float) -> None:
+    def __init__(self, model: nn.Module, losses: Losses) -> None:
         super().__init__()
-        self.model, self.smoothing = model, smoothing
+        self.model, self.losses = model, losses
 
-    def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        return classify.losses(self.model, images, targets, label_smoothing=self.smoothing)
+    def forward(self, images: Tensor, targets: Any) -> dict[str, Tensor]:
+        return self.losses(self.model, images, targets)
 
 
-def _ask(objective: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+def _ask(objective: nn.Module, images: Tensor, targets: Any) -> dict[str, Tensor]:
     terms: dict[str, Tensor] = objective(images, targets)
     return terms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from foveal.training.device import Placement
 from foveal.training.ema import Average
 from foveal.types import Batch, Step
 
-Losses = Callable[[nn.Module, Tensor, Tensor], dict[str, Tensor]]
+Losses = Callable[[nn.Module, Tensor, Any], dict[str, Tensor]]
 _DROPOUT = 3  # the stream of random numbers that the updates draw from
 
 
@@ -63,7 +64,7 @@ def fit(
         part_size = math.ceil(size / accumulate)
         for begin in range(0, size, part_size):
             images = prepare_batch(batch.images[begin : begin + part_size])
-            targets = batch.targets[begin : begin + part_size].to(precision.device, non_blocking=True)
+            targets = on_device(batch.targets[begin : begin + part_size], precision.device)
             share = len(targets) / size
             with _gathering(model, last=begin + part_size >= size):
                 with precision.autocast():
@@ -80,6 +81,13 @@ def fit(
             ema.update(step)
         yield Step(step, read, lr)
     reader.flush()
+
+
+def on_device(targets: Any, device: torch.device) -> Any:
+    """Targets on a device: a tensor, or a list of dictionaries of tensors."""
+    if isinstance(targets, Tensor):
+        return targets.to(device, non_blocking=True)
+    return [{key: value.to(device, non_blocking=True) for key, value in one.items()} for one in targets]
 
 
 def seed_generators(device: torch.device, seed: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import VisionSet
 from foveal.data.loader import Loader
 from foveal.errors import FovealError
 from foveal.training.checkpoint import replace_file
@@ -25,7 +25,7 @@ FILE = "mean_image.npy"
 _BATCH = 256
 
 
-def compute(images: ImageSet, recipe: Recipe) -> Tensor:
+def compute(images: VisionSet, recipe: Recipe) -> Tensor:
     """The mean of the test views of all images: float32 [C, H, W] in 0 … 1, the same whatever the order."""
     total = torch.zeros(recipe.input, dtype=torch.int64)
     with Loader(

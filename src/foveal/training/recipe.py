@@ -23,6 +23,7 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[^/\\]+$", description="name of the recipe, also the stem of the run's folder")
 
+    task: Literal["classify", "segment", "detect"] = Field("classify", description="what is learned from the images")
     model: str = Field(description="network of the catalogue, or package.module:function")
     options: dict[str, Any] = Field({}, description="keyword options of the network's function")
     weights: str | None = Field(None, description="file or run to start from; 'imagenet' for published weights")
@@ -59,6 +60,9 @@ class Recipe(BaseModel):
     plateau: int = Field(5, gt=0, description="evaluations without progress before 'plateau' lowers the rate")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    class_weights: Literal["none", "median_frequency"] = Field(
+        "none", description="weight of each class's pixels in the loss of a segmentation"
+    )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 = none")
 
     patience: int = Field(
@@ -88,6 +92,11 @@ class Recipe(BaseModel):
             raise FovealError(f"std={min(self.std):g} cannot divide", "give the spread of the pixels, above 0")
         if "num_classes" in self.options:
             raise FovealError("options.num_classes: the data decide how many classes there are", "leave it away")
+        if self.class_weights != "none" and self.task != "segment":
+            raise FovealError(
+                f"class_weights={self.class_weights} is about pixels, and this recipe's task is to {self.task}",
+                "leave it away",
+            )
         if self.nesterov and not self.momentum:
             raise FovealError("nesterov=true needs a momentum above 0", "set momentum=0.9, for example")
         if self.schedule == "step" and not self.milestones:

@@ -6,7 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,13 +14,18 @@ from torch import nn
 from foveal import models
 from foveal.errors import FovealError
 from foveal.training import checkpoint, mean_image
+from foveal.training.detector import Detector
 from foveal.training.device import choose, probe
 from foveal.training.distributed import rank
 from foveal.training.inputs import view
 from foveal.training.recipe import Recipe
 from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table
+from foveal.training.segmenter import Segmenter
+from foveal.training.trained import Trained
 from foveal.weights import load_weights
+
+AnyTrained = TypeVar("AnyTrained", bound=Trained)
 
 
 class Run:
@@ -121,13 +126,31 @@ class Run:
         return model.eval()
 
     def predictor(self, which: str = "best", device: str | None = None) -> Recogniser:
-        """The network of `which` as the protocols want it, on the recipe's device or another."""
+        """The network of `which` as the protocols want it, on the recipe's device or another: a classifier's.
+
+        FovealError for a run of another task, which has a `segmenter` or a `detector`.
+        """
+        return self._trained(Recogniser, "classify", which, device)
+
+    def segmenter(self, which: str = "best", device: str | None = None) -> Segmenter:
+        """As `predictor`, of a run that learned masks."""
+        return self._trained(Segmenter, "segment", which, device)
+
+    def detector(self, which: str = "best", device: str | None = None) -> Detector:
+        """As `predictor`, of a run that learned boxes."""
+        return self._trained(Detector, "detect", which, device)
+
+    def _trained(self, kind: type[AnyTrained], task: str, which: str, device: str | None) -> AnyTrained:
+        if self.recipe.task != task:
+            raise FovealError(
+                f"{self.path} was trained to {self.recipe.task}, not to {task}", "name a run of the task that is wanted"
+            )
         model = self.model(which)
         recipe = self.recipe if device is None else self.recipe.with_settings(device=device)
         placement = choose(recipe, probe(model, recipe.input))
         if recipe.mean_image:
             placement = replace(placement, mean_image=mean_image.load(self.path))
-        return Recogniser(placement.place(model), recipe, self.classes, placement, view(recipe))
+        return kind(placement.place(model), recipe, self.classes, placement, view(recipe))
 
     def _json(self, name: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
         try:

@@ -31,7 +31,16 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
 
     draws: int = 0
     ragged: bool = False
-    outside: int = 0
+    _outside: int = 0  # v2's text of a transform lists the public attributes
+
+    @property
+    def outside(self) -> int:
+        """The value of masks outside the image."""
+        return self._outside
+
+    @outside.setter
+    def outside(self, value: int) -> None:
+        self._outside = value
 
     @property
     def min_side(self) -> int | None:
