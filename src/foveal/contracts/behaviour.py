@@ -32,12 +32,13 @@ def _scores(network: Network) -> str:
         scores = network.scores(network.images(batch))
         if not isinstance(scores, Tensor):
             raise Violation(f"forward gives {_kind(scores)}, not one tensor")
-        wanted = (batch, network.num_classes) if network.num_classes is not None else (batch, *scores.shape[1:2])
+        classes = (network.num_classes,) if network.num_classes is not None else tuple(scores.shape[1:2])
+        wanted = (batch, *classes, *(network.input[1:] if network.is_dense(scores) else ()))
         if tuple(scores.shape) != wanted:
             raise Violation(f"a batch of {batch} gives scores {list(scores.shape)}, not {list(wanted)}")
         if network.numerics and not torch.isfinite(scores).all():
             raise Violation(f"a batch of {batch} gives NaN or infinite scores")
-    return f"[N, {scores.shape[1]}] for batches of 1 and 3"
+    return f"[N, {', '.join(map(str, scores.shape[1:]))}] for batches of 1 and 3"
 
 
 def _same_output(network: Network) -> str:
@@ -111,11 +112,17 @@ def _gradients(network: Network) -> str:
 def _loss(network: Network, images: Tensor) -> Tensor:
     model: Any = network.model
     if callable(getattr(model, "losses", None)):  # its own objective, auxiliary heads included
-        classes = network.num_classes or _tensor(network.scores(images)).shape[1]
-        terms: Mapping[str, Tensor] = model.losses(images, torch.arange(len(images), device=images.device) % classes)
+        terms: Mapping[str, Tensor] = model.losses(images, _targets(_tensor(network.scores(images))))
         return torch.stack([term.sum() for term in terms.values()]).sum()
     scores = _tensor(model(images))
-    return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device) % scores.shape[1])
+    return F.cross_entropy(scores, _targets(scores))
+
+
+def _targets(scores: Tensor) -> Tensor:
+    """A class for each image or, where there are scores for each, for each of its pixels."""
+    grid = scores.shape[2:]
+    classes = torch.arange(len(scores), device=scores.device) % scores.shape[1]
+    return classes.view(-1, *(1,) * len(grid)).expand(-1, *grid)
 
 
 def _hooks(network: Network) -> str:
@@ -245,8 +252,8 @@ BUILDS = Rule(
 BEHAVIOUR: tuple[Rule[Network], ...] = (
     Rule(
         "scores",
-        "losses, metrics and protocols take one row of scores an image, one score a class",
-        "forward returns scores [N, num_classes] for any N, and the factory uses its num_classes",
+        "losses, metrics and protocols take one row of scores an image, or one a pixel, one score a class",
+        "forward returns scores [N, num_classes], or to segment [N, num_classes, H, W] of the image's own size",
         _scores,
     ),
     Rule(

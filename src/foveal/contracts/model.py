@@ -45,9 +45,14 @@ def check_model(
     size = input or (facts.input if facts else _INPUT)
     if num_classes is None and _takes_classes(function):
         num_classes = _CLASSES
-    network = Network(function, size, num_classes, facts, numerics)
+    network = Network(function, size, num_classes, facts, numerics, task=_folder(factory))
     with torch.random.fork_rng(devices=[]):  # the examination leaves the caller's random state alone
         return examine(network, f"{name} on {'x'.join(map(str, size))}", [BUILDS, *STRUCTURE, *BEHAVIOUR])
+
+
+def _folder(factory: str | Callable[..., Any]) -> str | None:
+    entry = catalog.entries("model").get(factory) if isinstance(factory, str) else None
+    return entry.module.split(".")[2] if entry else None
 
 
 def _takes_classes(function: Callable[..., Any]) -> bool:

@@ -61,6 +61,7 @@ class Network:
     """A factory with its input (C, H, W), the class count to ask for, and whether numbers may be computed.
 
     Without `numerics` the network lives on the meta device: shapes and structure are checked, values are not.
+    `task` is the catalogue's folder that the network is in; without one its scores tell what it is for.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Network:
         num_classes: int | None,
         facts: Facts | None,
         numerics: bool,
+        *,
+        task: str | None = None,
     ) -> None:
-        self.factory, self.input, self.facts, self.numerics = factory, input, facts, numerics
+        self.factory, self.input, self.facts, self.numerics, self.task = factory, input, facts, numerics, task
         self.num_classes = num_classes
         self.device = "cpu" if numerics else "meta"
 
@@ -88,6 +91,10 @@ class Network:
     def options(self) -> dict[str, int]:
         """The keyword that asks for the class count, if there is one to ask for."""
         return {} if self.num_classes is None else {"num_classes": self.num_classes}
+
+    def is_dense(self, scores: Tensor) -> bool:
+        """Whether each pixel is to have scores of its own."""
+        return self.task == "segment" or (self.task is None and scores.shape[2:] == self.input[1:])
 
     @cached_property
     def _built(self) -> nn.Module | str:

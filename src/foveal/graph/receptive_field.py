@@ -4,7 +4,9 @@ Along one dimension, position o of a layer sees the image's positions first(o) â
 after `period` positions the same pattern stands `shift` image positions further. Convolution and pooling have period 1;
 transposed convolution, upsampling and uneven adaptive pooling have more, which is why a single affine rule would be
 wrong for them. Positions are those of the unpadded image and may lie outside it (in the padding). Holes of dilated
-windows are not shown; for a dilated transposed convolution the extent is an upper bound.
+windows are not shown; for a dilated transposed convolution the extent is an upper bound. So it is for positions that
+zero-insertion leaves empty (they get the extent between their neighbours'). What unpooling puts where is the gradient's
+way alone: its switches, which have no slope, look at more.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.graph.shapes import LayerShape, check_input, shapes, text
-from foveal.graph.windows import ADAPTIVE, Size, Window, output_sizes, window
+from foveal.graph.windows import ADAPTIVE, GUIDED, Size, Window, output_sizes, window
+from foveal.layers.alignment import CropLike, ResizeLike
 
 
 @dataclass(frozen=True)
@@ -124,15 +127,16 @@ def fields(layers: list[LayerShape], input: Size) -> dict[str, Field]:
 
 
 def _look(layer: LayerShape, module: nn.Module, sources: list[Field]) -> Field:
-    if len(sources) != 1:
+    if len(sources) != 1 and not isinstance(module, GUIDED):
         raise FovealError(
             f"layer '{layer.path}' ({layer.kind}) takes {len(sources)} inputs", "join them with + or torch.cat"
         )
     source, size = sources[0], layer.inputs[0][1:]
     if isinstance(module, ADAPTIVE):
         return _through(source, [_adaptive(n, o) for n, o in zip(size, output_sizes(module, size), strict=True)])
-    if isinstance(module, nn.Upsample):
-        return _through(source, [_upsampled(layer, module, n, o) for n, o in zip(size, layer.output[1:], strict=True)])
+    if isinstance(module, nn.Upsample | ResizeLike | CropLike):
+        each = zip(size, layer.output[1:], strict=True)
+        return _through(source, [_fitted(layer, module, n, o) for n, o in each])
     seen = window(module, path=layer.path)
     if seen is None:
         return _whole(layer, source, size)
@@ -198,23 +202,38 @@ def _adaptive(size: int, wanted: int) -> Reach:
     return Reach(lo, hi, size // common)
 
 
+def _fitted(layer: LayerShape, module: nn.Upsample | ResizeLike | CropLike, size: int, wanted: int) -> Reach:
+    """A layer whose result depends on both sizes."""
+    if isinstance(module, ResizeLike):
+        return _resized(module.mode, size, wanted)
+    if isinstance(module, nn.Upsample):
+        return _upsampled(layer, module, size, wanted)
+    start = (size - wanted) // 2 if module.offset is None else module.offset
+    return Reach((start,), (start,), 1)
+
+
 def _upsampled(layer: LayerShape, module: nn.Upsample, size: int, wanted: int) -> Reach:
     """Output o reads source position (o + 1/2) size/wanted - 1/2, or that of the mode, and its two neighbours."""
     if wanted % size:
         raise FovealError(
             f"layer '{layer.path}' (Upsample) makes {wanted} of {size} positions", "use a whole scale factor"
         )
-    cells = range(wanted // math.gcd(size, wanted))
-    if module.mode in ("nearest", "nearest-exact"):
-        lo = hi = tuple(o * size // wanted for o in cells)
-    elif module.mode in ("linear", "bilinear", "trilinear") and not module.align_corners:
-        lo = tuple(((2 * o + 1) * size - wanted) // (2 * wanted) for o in cells)
-        hi = tuple(-((wanted - (2 * o + 1) * size) // (2 * wanted)) for o in cells)
-    else:
+    linear = module.mode in ("linear", "bilinear", "trilinear") and not module.align_corners
+    if not linear and module.mode not in ("nearest", "nearest-exact"):
         raise FovealError(
             f"layer '{layer.path}' (Upsample, {module.mode}) has no stride that is the same everywhere",
             "use mode nearest, or linear, bilinear, trilinear with align_corners=False",
         )
+    return _resized("bilinear" if linear else "nearest", size, wanted)
+
+
+def _resized(mode: str, size: int, wanted: int) -> Reach:
+    cells = range(wanted // math.gcd(size, wanted))
+    if mode == "nearest":
+        lo = hi = tuple(o * size // wanted for o in cells)
+    else:
+        lo = tuple(((2 * o + 1) * size - wanted) // (2 * wanted) for o in cells)
+        hi = tuple(-((wanted - (2 * o + 1) * size) // (2 * wanted)) for o in cells)
     return Reach(lo, hi, size // math.gcd(size, wanted))
 
 

@@ -15,6 +15,8 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.alignment import CropLike, MirrorPad, ResizeLike
+from foveal.layers.channels import ChannelSlice, ToMaps
 from foveal.layers.contrast import LocalContrastNorm
 from foveal.layers.dilated_pool import (
     DilatedAvgPool1d,
@@ -32,6 +34,9 @@ from foveal.layers.sliding import DilatedTableConv2d, SlidingLinear, SlidingRBF,
 from foveal.layers.subsampling import Subsampling
 from foveal.layers.synchronised import SynchronisedBatchNorm, SynchronisedDropout
 from foveal.layers.table_conv import TableConv2d
+from foveal.layers.total_dropout import TotalDropout
+from foveal.layers.unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
+from foveal.layers.upsampling import BilinearUpsample, FixedUpsample, NearestUpsample, ZeroInsertion
 
 Size = tuple[int, ...]
 
@@ -295,8 +300,28 @@ def _slid_distance_macs(rbf: SlidingRBF, input: Size, output: Size) -> int:
     return math.prod(output[1:]) * rbf.centres.numel()
 
 
+def _unpool(layer: MaxUnpool2d) -> Window:
+    return Window(layer.kernel_size, layer.stride, layer.padding, layer.dilation, transposed=True)
+
+
+def _interpolated(layer: FixedUpsample) -> Window:
+    return Window(
+        tuple(layer.kernel.shape), (layer.factor,), (layer.padding,), (1,), transposed=True, extra=(layer.extra,)
+    )
+
+
 def _every(shortcut: PadShortcut) -> Window:
     return Window((1, 1), (shortcut.stride,) * 2, (0, 0), (1, 1))
+
+
+def _cut(crop: CropLike) -> Window | None:
+    """A negative padding; the centre's offset is known only with both sizes."""
+    return None if crop.offset is None else Window((1, 1), (1, 1), (-crop.offset,) * 2, (1, 1))
+
+
+def _mirrored(pad: MirrorPad) -> Window:
+    """What is mirrored is seen as padding."""
+    return Window((1, 1), (1, 1), (pad.border,) * 2, (1, 1))
 
 
 def _pointwise(layer: nn.Module) -> Window:
@@ -315,6 +340,9 @@ ADAPTIVE = (
     nn.AdaptiveMaxPool2d,
     nn.AdaptiveMaxPool3d,
 )
+
+GUIDED = (MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, CropLike, ResizeLike)
+"""Layers whose values are those of their first input; the others say where they go and how large the result is."""
 
 register(nn.Conv1d, nn.Conv2d, nn.Conv3d, macs=_conv_macs)(_conv)
 register(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, macs=_transposed_macs)(_transposed)
@@ -338,5 +366,10 @@ register(DilatedMaxPool1d, DilatedMaxPool2d, DilatedMaxPool3d)(_sparse)
 register(DilatedAvgPool1d, DilatedAvgPool2d, DilatedAvgPool3d)(_sparse)
 register(DilatedTableConv2d, macs=_table_macs)(_sparse_table)
 register(SlidingLinear, macs=_slid_macs)(_slid)
+register(MaxUnpool1d, MaxUnpool2d, MaxUnpool3d)(_unpool)
+register(ZeroInsertion, NearestUpsample, BilinearUpsample)(_interpolated)
 register(SlidingRBF, macs=_slid_distance_macs)(_pointwise)
-register(Trim)(_pointwise)
+register(Trim, TotalDropout, ChannelSlice)(_pointwise)
+register(CropLike)(_cut)
+register(MirrorPad)(_mirrored)
+register(ResizeLike, ToMaps)(_whole)

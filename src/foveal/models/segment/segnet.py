@@ -1,0 +1,52 @@
+"""SegNet: VGG-16's convolutions, and a decoder that puts values back where the poolings took them from.
+
+V. Badrinarayanan, A. Kendall, R. Cipolla, «SegNet: a deep convolutional encoder-decoder architecture for image
+segmentation», PAMI 2017, section 3 and figure 2. The decoder mirrors the encoder, and its last convolution of each
+block makes the maps of the block before; the very last one makes the classes' scores.
+
+Departures: the paper normalises the input's local contrast, which is left to the recipe (`data.transforms`); the class
+weights (median frequency balancing) are the loss's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from foveal.layers.switched import SwitchedChain, conv_bn_relu, initialise_he, vgg_encoder
+from foveal.layers.unpooling import MaxUnpool2d
+from foveal.types import Facts
+
+FACTS = {
+    "segnet": Facts(
+        paper="Badrinarayanan, Kendall, Cipolla: SegNet",
+        year=2017,
+        input=(3, 360, 480),
+        num_classes=11,
+        dataset="CamVid",
+        parameters=29_449_355,
+        macs=106_287_759_360,
+        published={
+            "parameters_in_millions": 29.45,  # table 2 (all 13 layers)
+            "pixel_accuracy": 90.40, "mean_accuracy": 71.20, "mean_iu": 60.10, "boundary_f1": 46.84,  # table 3, 140 K
+        },
+    ),
+}  # fmt: skip
+
+_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))  # blocks 5 … 1, before the scores
+
+
+def segnet(num_classes: int = 11, *, channels: int = 3) -> nn.Module:
+    """SegNet, images [N, channels, H, W] of any size from 32 on → scores [N, num_classes, H, W]."""
+    layers: OrderedDict[str, nn.Module] = vgg_encoder(channels)
+    maps = 512
+    for block, widths in zip(range(5, 0, -1), _DECODER, strict=True):
+        layers[f"unpool{block}"] = MaxUnpool2d(2)
+        for number, width in zip(range(len(widths) + (block == 1), 0, -1), widths, strict=False):
+            layers[f"conv{block}_{number}_D"] = conv_bn_relu(maps, width)
+            maps = width
+    layers["conv1_1_D"] = nn.Conv2d(maps, num_classes, 3, padding=1)
+    model = SwitchedChain(layers)
+    initialise_he(model)
+    return model
