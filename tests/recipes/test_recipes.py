@@ -95,6 +95,38 @@ def test_vggs_and_resnets_papers() -> None:
     assert resnet.options == {"version": "1"}
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("densenet_bc100_cifar10", {"batch_size": 64, "length": 300, "milestones": (150, 225), "nesterov": True}),
+        ("densenet201_imagenet", {"batch_size": 256, "length": 90, "milestones": (30, 60), "weight_decay": 1e-4}),
+        ("preact_resnet1001_cifar100", {"length": 64_000, "milestones": (32_000, 48_000), "warmup": 400}),
+        ("msdnet_cifar10", {"batch_size": 64, "length": 300, "holdout": 0.1, "lr": 0.1}),
+        ("nin_cifar10", {"batch_size": 128, "schedule": "plateau", "augment": ("pad_crop(4)", "flip")}),
+        ("fabric_cifar10", {"momentum": 0.9, "weight_decay": 1e-4}),
+        ("overfeat_accurate_imagenet", {"momentum": 0.6, "gamma": 0.5, "milestones": (30, 50, 60, 70, 80), "lr": 0.05}),
+        ("zfnet_imagenet", {"length": 70, "batch_size": 128, "mean_image": True, "lr": 0.01}),
+        ("cnn_m_imagenet", {"batch_size": 128, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "plateau"}),
+        ("googlenet_imagenet", {"options": {"aux": True}, "momentum": 0.9, "schedule": "exponential"}),
+    ],
+)
+def test_the_other_papers(name: str, settings: dict[str, object]) -> None:
+    recipe = resolve(name)
+    assert {key: getattr(recipe, key) for key in settings} == settings
+
+
+def test_googlenets_rate_falls_by_four_per_cent_in_eight_epochs() -> None:
+    assert resolve("googlenet_imagenet").gamma ** 8 == pytest.approx(0.96)
+
+
+@pytest.mark.parametrize("name", ["nin", "densenet40", "msdnet", "fabric"])
+def test_a_short_recipe_trains_the_network_of_the_long_one_for_whole_epochs(name: str) -> None:
+    long, short = resolve(f"{name}_cifar10"), resolve(f"{name}_cifar10_fast")
+    assert (short.model, short.augment, short.unit) == (long.model, long.augment, "iterations")
+    assert short.evaluate_every == 50_000 // short.batch_size
+    assert short.length % short.evaluate_every == 0
+
+
 def test_a_network_stands_for_the_house_recipe() -> None:
     recipe = resolve("vgg11", data="./photos", lr="0.02")
     assert (recipe.model, recipe.data, recipe.lr, recipe.input) == ("vgg11", "./photos", 0.02, (3, 224, 224))
