@@ -40,7 +40,7 @@ def test_seeds_are_compared_on_what_there_is(
     Path("photos").rename("only/train")
     refused(
         f"{SMALL} holdout=0",
-        "only has neither a test nor a validation split, so the seeds cannot be compared",
+        "only has neither a test nor a validation split, so runs cannot be compared",
         "add one, or set holdout=0.1",
     )
     refused("train run --seeds 2", "run is a run, which has its seed", "name a recipe or a network for several seeds")

@@ -49,7 +49,7 @@ found = repeat(recipe(length=1), (1, 2))
 if found.runs[0].is_main_process:
     print(found.text())
 else:
-    assert len(found.runs) == 2 and not found.top1_errors
+    assert len(found.runs) == 2 and not found.errors
 """
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,56 +18,37 @@ import torch
 from torch import Tensor
 
 from foveal import catalog
-from foveal.data.dataset import ImageSet, stratified
-from foveal.data.open import data_splits, open_data, readable
+from foveal.data.dataset import ImageSet, VisionSet
+from foveal.data.open import readable
 from foveal.errors import FovealError
-from foveal.evaluation.own import check_own, cut_by_seed, is_own, unreadable
-from foveal.evaluation.text import listed
+from foveal.evaluation.base import Measured, Measurement
+from foveal.evaluation.masks import mask_evaluation, save_masks
+from foveal.evaluation.own import check_own, cut_by_seed, is_own
+from foveal.evaluation.splits import held_out, open_split
 from foveal.evaluation.text import text as words
 from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.calibration import Calibration, calibration
 from foveal.metrics.classification import PerClass, confusion_matrix, per_class, top_k_wrong
+from foveal.tasks import task
 from foveal.training.checkpoint import replace_file
-from foveal.training.inputs import Reduced, without
-from foveal.training.recogniser import Recogniser
+from foveal.training.inputs import Reduced
 from foveal.training.run import Run
+from foveal.training.trained import Trained
 
 FIGURES, PREDICTIONS = "evaluation.json", "predictions.npz"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one protocol found: numbers by name, and the 95 % bootstrap intervals of its errors, in %.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measurement):
+    """The measured quality of a classifier; tables and interval are those of the first protocol.
 
-    A name with a slash, as "exit 2/top1_error", belongs to a part of the protocol; parts have no intervals.
+    `metrics` are errors in % and `cross_entropy` in nats; `measured` has them protocol by protocol. `run` names several
+    runs where they were averaged, with commas between.
     """
 
-    protocol: str
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The measured quality of one checkpoint on one split; tables and interval are those of the first protocol.
-
-    `metrics` holds numbers by name: errors in %, `cross_entropy` in nats. Those of further protocols come after the
-    protocol's name and a slash; `measured` has them protocol by protocol. `run` names several runs where they were
-    averaged, with commas between. `note` says what else there is to know of the images.
-    """
-
-    run: str
-    model: str
-    checkpoint: str
-    data: str
-    split: str
-    classes: tuple[str, ...]
-    metrics: Mapping[str, float]
     probabilities: Tensor = field(repr=False, compare=False)  # float32 [N, classes]
     labels: Tensor = field(repr=False, compare=False)  # int64 [N]
-    skipped: tuple[tuple[str, str], ...] = ()  # (file, reason) of unreadable images
     measured: tuple[Measured, ...] = ()
-    note: str = ""
 
     @property
     def images(self) -> int:
@@ -148,19 +130,23 @@ def evaluate(
     run: Run | str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     split: str = "test",
-    protocols: Sequence[str] = ("center_crop",),
+    protocols: Sequence[str] = (),
     checkpoint: str = "best",
-) -> Evaluation:
+) -> Measurement:
     """Measure a run's checkpoint ("best", "last" or a file of weights) on a split of its own data, or of other `data`.
 
-    `protocols` are names, with options if wanted: "ten_crop", "dense(scales=(256, 384))", or package.module:function.
-    Other data may hold its classes in another order, or only some of the run's; a class that the run does not know
-    raises FovealError, and so do own data that are not what they were in training. Unreadable images are skipped and
-    listed, or refused where the recipe says `strict`. What "best" has on the run's own held-out split is also written
-    to its folder: evaluation.json, and predictions.npz with `probabilities`, `labels` and `names`.
+    `protocols` are names, with options if wanted: "ten_crop", "dense(scales=(256, 384))", or package.module:function;
+    by default the one of the run's task. Returns an `Evaluation` for classes, a `MaskEvaluation` for masks, a
+    `BoxEvaluation` for boxes.
+
+    Other data may hold the classes of a classifier in another order, or only some of the run's; a class that the run
+    does not know raises FovealError, and so do own data that are not what they were in training. Unreadable images are
+    skipped and listed, or refused where the recipe says `strict`. What "best" has on the run's own held-out split is
+    also written to its folder: evaluation.json, and predictions.npz.
     """
     run = run if isinstance(run, Run) else Run(os.fspath(run))
-    functions = configured(protocols)
+    functions = configured(protocols or (task(run.recipe.task).protocol,))
+    check_task(functions, run.recipe.task)
     source = run.recipe.data if data is None else os.fspath(data)
     own = is_own(run, source)
     if own:
@@ -168,32 +154,38 @@ def evaluate(
         check_own(run)
     chosen = open_split(run, split, source)
     images, skipped = readable(chosen, run.recipe.strict)
-    predictor = run.predictor(checkpoint)
-    found = measure(predictor, images, functions)
+    about: dict[str, Any] = {
+        "run": str(run.path),
+        "model": run.recipe.model,
+        "checkpoint": checkpoint,
+        "data": source,
+        "split": split,
+        "classes": run.classes,
+        "skipped": tuple(skipped),
+        "note": "" if own else _note(source, chosen, split, run.recipe.seed),
+    }
+    saved = run.path if own and split == held_out(run) and checkpoint == "best" else None
+    names = [images.name(i) for i in range(len(images))]
+    if run.recipe.task != "classify":
+        found = measure(run.segmenter(checkpoint), images, functions)
+        masks = mask_evaluation(found, {**about, "names": tuple(names)})
+        if saved is not None:
+            save_masks(saved, masks)
+        return masks
+    assert isinstance(images, ImageSet)  # open_split looks at the task
+    found = measure(run.predictor(checkpoint), images, functions)
     first = next(iter(found.values()))
     measured = tuple(of_protocol(name, values) for name, values in found.items())
     evaluation = Evaluation(
-        run=str(run.path),
-        model=run.recipe.model,
-        checkpoint=checkpoint,
-        data=source,
-        split=split,
-        classes=run.classes,
+        **about,
         metrics=together(measured),
         probabilities=first["probabilities"],
         labels=first["labels"],
-        skipped=tuple(skipped),
         measured=measured,
-        note="" if own else _note(source, chosen, split, run.recipe.seed),
     )
-    if own and split == held_out(run) and checkpoint == "best":
-        _save(run.path, evaluation, [images.name(i) for i in range(len(images))])
+    if saved is not None:
+        _save(saved, evaluation, names)
     return evaluation
-
-
-def held_out(run: Run) -> str:
-    """The split that a run's final figure is measured on: "test", or "val" where its data has no test split."""
-    return "test" if "test" in run.data["counts"] else "val"
 
 
 def load_evaluation(run: Run) -> Evaluation | None:
@@ -212,9 +204,9 @@ def load_evaluation(run: Run) -> Evaluation | None:
             skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
             measured=tuple(
                 Measured(
-                    part["protocol"],
-                    part["metrics"],
-                    {name: (low, high) for name, (low, high) in part["intervals"].items()},
+                    protocol=part["protocol"],
+                    metrics=part["metrics"],
+                    intervals={name: (low, high) for name, (low, high) in part["intervals"].items()},
                 )
                 for part in figures["protocols"]
             ),
@@ -224,45 +216,6 @@ def load_evaluation(run: Run) -> Evaluation | None:
             f"{run.path / FIGURES} or {PREDICTIONS} beside it is damaged or missing",
             f"measure again: foveal evaluate {run.path}",
         ) from error
-
-
-def open_split(run: Run, split: str, data: str | None = None) -> ImageSet:
-    """A split of the run's own data as it was trained or held out, or of other data with the run's class numbers.
-
-    Unreadable images are still in it. Raises FovealError for a split that is not there and for unknown classes.
-    """
-    source = run.recipe.data if data is None else data
-    own = is_own(run, source)
-    splits = data_splits(source)
-    cut = own and "val" not in splits and run.recipe.holdout > 0  # the validation split was taken from training
-    if split not in splits and not (cut and split == "val"):
-        there = [*splits, *(["val"] if cut else [])]
-        shell = f" (in a shell --split {there[-1]})"
-        raise FovealError(
-            f"{source} has no {split} split", f"it has {', '.join(there)}: choose split={there[-1]}{shell}"
-        )
-    images = open_data(source, "train" if cut and split == "val" else split, seed=run.recipe.seed, task="classify")
-    if cut and split != "test":
-        images = without(images, unreadable(run))  # as in training, the cut is made of the images that could be read
-        rest, part = stratified(images.labels, run.recipe.holdout, run.recipe.seed)
-        images = images.select(part, split="val") if split == "val" else images.select(rest)
-    return images if images.classes == run.classes else renumbered(images, run, source)
-
-
-def renumbered(images: ImageSet, run: Run, source: str) -> ImageSet:
-    """The same images, labelled with the run's class numbers. Raises FovealError for classes it does not know."""
-    strange = sorted(set(images.classes) - set(run.classes))
-    if strange:
-        missing = sorted(set(run.classes) - set(images.classes))
-        lacking = f" and lacks {listed(missing)}" if missing else ""
-        raise FovealError(
-            f"{source} has {listed(strange)}, which {run.path} was not trained to tell{lacking}",
-            "rename the classes to the run's, or take them out of the set",
-        )
-    numbers = torch.tensor([run.classes.index(name) for name in images.classes])
-    renumbered = images.select(range(len(images)))
-    renumbered.labels, renumbered.classes = numbers[images.labels], run.classes
-    return renumbered
 
 
 def configured(protocols: Sequence[str]) -> dict[str, Callable[..., Any]]:
@@ -276,11 +229,23 @@ def configured(protocols: Sequence[str]) -> dict[str, Callable[..., Any]]:
     return functions
 
 
+def check_task(functions: Mapping[str, Callable[..., Any]], wanted: str) -> None:
+    """Raise FovealError for a protocol of another task; a file of `protocols/` says its own as TASK."""
+    for name, function in functions.items():
+        inner = getattr(function, "func", function)  # options are bound by a partial
+        own = getattr(sys.modules[inner.__module__], "TASK", "classify")
+        if own != wanted:
+            raise FovealError(
+                f"protocol {name} measures what was trained to {own}, not to {wanted}",
+                f"{task(wanted).protocol} is the one for that",
+            )
+
+
 def measure(
-    predictor: Recogniser, images: ImageSet, functions: Mapping[str, Callable[..., Any]]
+    predictor: Trained, images: VisionSet, functions: Mapping[str, Callable[..., Any]]
 ) -> dict[str, dict[str, Any]]:
-    """What each protocol yields for the images, whose labels are the predictor's classes."""
-    least = predictor.pipeline.min_side(train=False)
+    """What each protocol yields for the images, whose classes are the predictor's."""
+    least = predictor.pipeline.min_side(train=False) if isinstance(images, ImageSet) else None
     return {
         name: dict(protocol(predictor, Reduced(images, None if _rescales(protocol) else least)))
         for name, protocol in functions.items()
@@ -294,7 +259,8 @@ def of_protocol(name: str, values: Mapping[str, Any]) -> Measured:
     wrong = {
         key: top_k_wrong(values["probabilities"], values["labels"], k) for key, k in counts.items() if key in metrics
     }
-    return Measured(name, metrics, {key: bootstrap_interval(one) for key, one in wrong.items()})
+    intervals = {key: bootstrap_interval(one) for key, one in wrong.items()}
+    return Measured(protocol=name, metrics=metrics, intervals=intervals)
 
 
 def together(measured: Sequence[Measured]) -> dict[str, float]:
@@ -312,7 +278,7 @@ def _rescales(protocol: Callable[..., Any]) -> bool:
     return bool({"scale", "scales"} & catalog.options(protocol).keys())
 
 
-def _note(source: str, images: ImageSet, split: str, seed: int) -> str:
+def _note(source: str, images: VisionSet, split: str, seed: int) -> str:
     """What to know of other data: that only a part was measured, where it has no splits of its own."""
     if not cut_by_seed(source, images, split, seed):
         return ""

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.open import readable
 from foveal.errors import FovealError
-from foveal.evaluation import Evaluation, Measured, configured, measure, of_protocol, open_split, renumbered, together
+from foveal.evaluation import Evaluation, check_task, configured, measure, of_protocol, together
+from foveal.evaluation.base import Measured
 from foveal.evaluation.own import check_own, is_own
+from foveal.evaluation.splits import open_labelled, open_split, renumbered
 from foveal.protocols._scoring import figures
 from foveal.training.run import Run
 
@@ -38,9 +40,10 @@ def ensemble(
     """
     members = _opened(runs)
     functions = configured(protocols)
+    check_task(functions, "classify")
     head = members[0]
     source = head.recipe.data if data is None else os.fspath(data)
-    chosen = open_split(head, split, source)
+    chosen = open_labelled(head, split, source)
     _check_unseen(members, chosen, source, own=data is None)
     images, skipped = readable(chosen, any(run.recipe.strict for run in members))
     sums: dict[str, Tensor] = {}
@@ -73,6 +76,9 @@ def _opened(runs: Sequence[Source]) -> list[Run]:
     opened = [run if isinstance(run, Run) else Run(os.fspath(run)) for run in runs]
     if len(opened) < 2:
         raise FovealError("one run is no ensemble", "name at least two, or use evaluate")
+    for run in opened:
+        if run.recipe.task != "classify":
+            raise FovealError(f"{run.path} was trained to {run.recipe.task}", "only classifiers are averaged")
     for run in opened[1:]:
         if sorted(run.classes) != sorted(opened[0].classes):
             raise FovealError(
@@ -101,5 +107,5 @@ def _check_unseen(members: Sequence[Run], images: ImageSet, source: str, *, own:
             )
 
 
-def _names(images: ImageSet) -> list[str]:
+def _names(images: VisionSet) -> list[str]:
     return [images.name(i) for i in range(len(images))]

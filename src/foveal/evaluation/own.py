@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import VisionSet
 from foveal.data.open import open_data, root_of
 from foveal.errors import FovealError
 from foveal.training.inputs import open_inputs
@@ -39,7 +39,7 @@ def unreadable(run: Run) -> frozenset[str]:
     return frozenset(str(name) for name, _ in run.data["skipped"])
 
 
-def cut_by_seed(source: str, images: ImageSet, split: str, seed: int) -> bool:
+def cut_by_seed(source: str, images: VisionSet, split: str, seed: int) -> bool:
     """Whether a source has no splits of its own, so that `images`, its `split`, depend on the seed."""
     other = open_data(source, split, seed=seed + 1)
     return len(other) == len(images) and any(images.name(i) != other.name(i) for i in range(len(images)))

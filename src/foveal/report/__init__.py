@@ -11,7 +11,8 @@ import foveal
 from foveal.data.dataset import ImageSet
 from foveal.data.open import open_data
 from foveal.errors import FovealError
-from foveal.evaluation import PREDICTIONS, Evaluation, held_out, load_evaluation, open_split
+from foveal.evaluation import PREDICTIONS, Evaluation, load_evaluation
+from foveal.evaluation.splits import held_out, open_labelled
 from foveal.graph.table import Table, show
 from foveal.report import course, quality
 from foveal.report.datacard import datacard
@@ -124,7 +125,7 @@ def _pictures(run: Run) -> tuple[ImageSet | None, ImageSet | None, str]:
     recipe = run.recipe
     try:
         train = open_data(recipe.data, "train", seed=recipe.seed, task="classify")
-        test = open_split(run, held_out(run)) if load_evaluation(run) else None
+        test = open_labelled(run, held_out(run)) if load_evaluation(run) else None
     except FovealError as error:
         return None, None, error.what
     return train, test, ""

@@ -16,8 +16,8 @@ class Task:
     losses(model, images, targets, **options): the loss terms of a batch by name. check(model, output, classes, input):
     raises FovealError for a network that does not answer in the task's form; `output` is the shape of what `forward`
     returns for one image, or None where that is no tensor. protocol: the one that measures it by default. figure: the
-    protocol's figure, in %, that says how good a network is; `falls` when less of it is better; `tie`: the figure that
-    settles ties, less is better.
+    protocol's figure, in %, that says how good a network is; `label`: what 100 % minus the error is called; `falls`
+    when less of the figure is better; `tie`: the figure that settles ties, less is better.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Task:
     check: Callable[[nn.Module, tuple[int, ...] | None, int, tuple[int, int, int]], None]
     protocol: str
     figure: str
+    label: str
     falls: bool
     tie: str | None = None
 

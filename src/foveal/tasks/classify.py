@@ -60,4 +60,13 @@ def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input:
         )
 
 
-TASK = Task("classify", losses, check, protocol="center_crop", figure="top1_error", falls=True, tie="cross_entropy")
+TASK = Task(
+    "classify",
+    losses,
+    check,
+    protocol="center_crop",
+    figure="top1_error",
+    label="accuracy",
+    falls=True,
+    tie="cross_entropy",
+)

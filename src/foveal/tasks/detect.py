@@ -46,4 +46,4 @@ def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input:
         )
 
 
-TASK = Task("detect", losses, check, protocol="detections", figure="ap50", falls=False)
+TASK = Task("detect", losses, check, protocol="detections", figure="ap50", label="AP50", falls=False)

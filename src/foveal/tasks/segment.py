@@ -90,4 +90,4 @@ def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input:
         )
 
 
-TASK = Task("segment", losses, check, protocol="whole_image", figure="mean_iu", falls=False)
+TASK = Task("segment", losses, check, protocol="whole_image", figure="mean_iu", label="mean IU", falls=False)

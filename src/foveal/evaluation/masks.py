@@ -1,0 +1,132 @@
+"""The measured quality of a segmenter: figures over all pixels, a table of classes, the images one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.errors import FovealError
+from foveal.evaluation.base import Measurement
+from foveal.metrics.segmentation import class_accuracies, class_ious
+from foveal.training.checkpoint import replace_file
+
+FIGURES, PREDICTIONS = "evaluation.json", "predictions.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskEvaluation(Measurement):
+    """The measured quality of a segmenter: `metrics` in %, pixels counted at the images' own size.
+
+    `confusion`: pixels, true class by row, int64 [classes, classes]; `image_iu`: the mean IU of each image, in %.
+    """
+
+    confusion: Tensor = field(repr=False, compare=False)
+    image_iu: Tensor = field(repr=False, compare=False)  # float64 [N]
+    names: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def images(self) -> int:
+        """How many images were evaluated."""
+        return len(self.image_iu)
+
+    @property
+    def class_table(self) -> list[dict[str, Any]]:
+        """Of each class: name, iu and accuracy in % (None without a true pixel), and its share of the pixels."""
+        ious, accuracies = class_ious(self.confusion), class_accuracies(self.confusion)
+        pixels = self.confusion.sum(1)
+        total = max(int(pixels.sum()), 1)
+        return [
+            {
+                "name": name,
+                "iu": _plain(ious[i]),
+                "accuracy": _plain(accuracies[i]),
+                "share": 100 * int(pixels[i]) / total,
+            }
+            for i, name in enumerate(self.classes)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, null for a class without a pixel."""
+        return {
+            "run": self.run,
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "note": self.note,
+            "metrics": dict(self.metrics),
+            "classes": self.class_table,
+            "confusion": self.confusion.tolist(),
+            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
+        }
+
+    def text(self) -> str:
+        """Figures, the classes by name, the worst images."""
+        lines = [f"{self.model} ({self.checkpoint}) on {self.data}, {self.split} split: {self.images:,} images", ""]
+        width = max(map(len, self.metrics))
+        lines += [f"{name.replace('_', ' '):<{width + 1}} {value:6.2f} %" for name, value in self.metrics.items()]
+        longest = max(5, *(len(name) for name in self.classes))
+        lines += ["", f"{'class':<{longest}}      IU  accuracy  of pixels"]
+        for row in self.class_table:
+            iu, accuracy = (f"{row[key]:.2f}" if row[key] is not None else "-" for key in ("iu", "accuracy"))
+            lines.append(f"{row['name']:<{longest}}  {iu:>6}  {accuracy:>8}  {row['share']:9.2f}")
+        worst = self.image_iu.nan_to_num(nan=torch.inf).argsort()[:3].tolist()
+        lines += ["", "worst images:", *(f"{self.image_iu[i]:6.2f} %  {self.names[i]}" for i in worst)]
+        lines += [f"not read: {file}: {reason}" for file, reason in self.skipped]
+        return "\n".join([*lines, *([self.note] if self.note else [])])
+
+
+def mask_evaluation(found: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> MaskEvaluation:
+    """What protocols, by name, found of a segmenter; `about` has the other fields."""
+    first = next(iter(found.values()))
+    metrics = {
+        key if values is first else f"{name}/{key}": value
+        for name, values in found.items()
+        for key, value in values.items()
+        if isinstance(value, float)
+    }
+    return MaskEvaluation(**about, metrics=metrics, confusion=first["confusion"], image_iu=first["image_iu"])
+
+
+def save_masks(folder: Path, evaluation: MaskEvaluation) -> None:
+    """Write an evaluation into a run's folder: figures, and the images one by one."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, image_iu=evaluation.image_iu.numpy(), names=np.array(evaluation.names))
+    replace_file(folder / PREDICTIONS, buffer.getvalue())
+    replace_file(folder / FIGURES, (json.dumps(evaluation.as_json(), indent=1) + "\n").encode())
+
+
+def load_mask_evaluation(folder: Path) -> MaskEvaluation | None:
+    """What was written into a run's folder, or None when its held-out split was not evaluated yet."""
+    if not (folder / FIGURES).exists():
+        return None
+    try:
+        figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as saved:
+            image_iu, names = torch.from_numpy(saved["image_iu"]), tuple(str(name) for name in saved["names"])
+        return MaskEvaluation(
+            **{name: figures[name] for name in ("run", "model", "checkpoint", "data", "split", "metrics", "note")},
+            classes=tuple(row["name"] for row in figures["classes"]),
+            skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
+            confusion=torch.tensor(figures["confusion"]),
+            image_iu=image_iu,
+            names=names,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FovealError(
+            f"{folder / FIGURES} or {PREDICTIONS} beside it is damaged or missing",
+            f"measure again: foveal evaluate {folder}",
+        ) from error
+
+
+def _plain(value: Tensor) -> float | None:
+    return None if bool(value.isnan()) else float(value)
