@@ -132,6 +132,21 @@ def verify(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height in pixels as `load_image` gives the picture, from the header alone. Raises ImageDecodeError."""
+    name = os.fspath(path)
+    try:
+        with _stream(path) as stream:
+            image = _open(stream, MAX_PIXELS)
+            turned = _orientation(image) >= 5
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except _RefusedError as refused:
+        reason, mend = refused.args
+        raise ImageDecodeError(name, reason, mend) from refused
+    except Exception as error:  # as in load_image
+        raise ImageDecodeError(name, _plain(error), "save or download it again, or take it out of the set") from error
+
+
 def _stream(source: str | os.PathLike[str] | bytes) -> IO[bytes]:
     if isinstance(source, bytes):
         return io.BytesIO(source)

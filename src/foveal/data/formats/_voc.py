@@ -23,8 +23,25 @@ class Box(NamedTuple):
     bottom: float
 
 
+class Annotation(NamedTuple):
+    """A file's objects as they stand there, which of them are difficult, and the image's width and height, if told."""
+
+    boxes: tuple[Box, ...]
+    difficult: tuple[bool, ...]
+    size: tuple[int, int] | None
+
+
 def read_boxes(file: Path) -> tuple[Box, ...]:
     """The objects of an annotation, in the file's order. FovealError naming the file, the object and what is wrong."""
+    boxes = read_annotation(file).boxes
+    for number, box in enumerate(boxes, 1):
+        if not all(map(math.isfinite, box[1:])) or not (box.left < box.right and box.top < box.bottom):
+            raise FovealError(f"{file}: the box of object {number} has no area: {list(box[1:])}", "mend the file")
+    return boxes
+
+
+def read_annotation(file: Path) -> Annotation:
+    """A file whose boxes may have no area. FovealError naming the file, and the object that cannot be read."""
     data = file.read_bytes()
     if len(data) > _LARGEST:
         raise FovealError(f"{file}: {len(data):,} bytes are no annotation", "download it again")
@@ -35,7 +52,14 @@ def read_boxes(file: Path) -> tuple[Box, ...]:
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
         raise FovealError(f"{file}: is no XML ({error})", "download it again") from error
-    return tuple(_box(file, number, element) for number, element in enumerate(root.iter("object"), 1))
+    objects = list(root.iter("object"))
+    texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    size = (int(texts[0]), int(texts[1])) if all(text.isdecimal() and len(text) < 9 for text in texts) else None
+    return Annotation(
+        tuple(_box(file, number, element) for number, element in enumerate(objects, 1)),
+        tuple((element.findtext("difficult") or "").strip() == "1" for element in objects),
+        size if size and min(size) > 0 else None,
+    )
 
 
 def _box(file: Path, number: int, element: ElementTree.Element) -> Box:
@@ -47,6 +71,4 @@ def _box(file: Path, number: int, element: ElementTree.Element) -> Box:
         left, top, right, bottom = map(float, texts)
     except ValueError as error:
         raise FovealError(f"{file}: the box of object {number} is {texts}", f"it needs {', '.join(_SIDES)}") from error
-    if not all(map(math.isfinite, (left, top, right, bottom))) or not (left < right and top < bottom):
-        raise FovealError(f"{file}: the box of object {number} has no area: {texts}", "mend the file")
     return Box(name, left, top, right, bottom)
