@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
+from torch import Tensor
+from torchvision import tv_tensors
 
 from foveal import catalog
 from foveal.contracts.report import Report, Rule, Skip, Violation, described, examine, listed
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.open import detect
 from foveal.errors import FovealError
 
@@ -24,6 +27,7 @@ _FUNCTIONS = {
     "example": ["root"],
 }
 _SPLITS = ("train", "val", "test")
+_NEAR = {"boxes": 1e-6, "area": 1e-3}  # relative; formats of shares round
 _MOST = 12  # files that are damaged in turn
 
 
@@ -34,6 +38,7 @@ class Format:
         self.module, self.folder = module, folder
         self.root = folder / "example"
         self.written = False
+        self.task = str(getattr(module, "TASK", "classify"))
 
     def example(self) -> Path:
         """The example, written once."""
@@ -43,14 +48,14 @@ class Format:
             self.written = True
         return self.root
 
-    def sets(self, root: Path | None = None, seed: int = 0) -> dict[str, ImageSet]:
+    def sets(self, root: Path | None = None, seed: int = 0) -> dict[str, VisionSet]:
         """Every split that is there."""
         root = root or self.example()
         return {split: self.module.open(root, split, seed=seed) for split in self.module.splits(root)}
 
 
 def check_format(module: str | ModuleType) -> Report:
-    """Examine a format of images with classes: a module with sniff, splits, open, write and example.
+    """Examine a format: a module with sniff, splits, open, write and example; and TASK, if it is not of classes.
 
     module: a name of the catalogue, or the module itself. The example is written to a temporary folder.
     Raises FovealError only for a name that cannot be found; whatever else goes wrong is in the report.
@@ -94,25 +99,52 @@ def _opens(subject: Format) -> str:
     if len({images.classes for images in sets.values()}) > 1:
         raise Violation("the splits have different classes")
     for split, images in sets.items():
-        _conforms(split, images)
+        _conforms(split, images, subject.task)
     counts = [f"{len(images)} {split}" for split, images in sets.items()]
     return f"{', '.join(counts)} images of {len(next(iter(sets.values())).classes)} classes"
 
 
-def _conforms(split: str, images: ImageSet) -> None:
-    if images.split != split or images.task != "classify" or not isinstance(images.classes, tuple):
+def _conforms(split: str, images: VisionSet, task: str) -> None:
+    if images.split != split or images.task != task or not isinstance(images.classes, tuple):
         raise Violation(f"split={images.split!r} task={images.task!r} classes={type(images.classes).__name__}")
+    if not len(images):
+        raise Violation(f"{split} has no image")
+    if isinstance(images, ImageSet):
+        _labels_conform(split, images)
+    for i in range(len(images)):
+        image, target = images[i]
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
+            raise Violation(f"{images.name(i)} is {image.dtype} {list(image.shape)}, not uint8 [1 or 3, H, W]")
+        _target_conforms(images, i, image, target)
+
+
+def _labels_conform(split: str, images: ImageSet) -> None:
     labels = images.labels
-    if labels.dtype != torch.int64 or labels.shape != (len(images),) or not len(images):
+    if labels.dtype != torch.int64 or labels.shape != (len(images),):
         raise Violation(f"labels of {split}: {labels.dtype} {list(labels.shape)} for {len(images)} images")
     if int(labels.min()) < 0 or int(labels.max()) >= len(images.classes):
         raise Violation(f"labels of {split} run from {int(labels.min())} to {int(labels.max())}")
-    for i in range(len(images)):
-        image, label = images[i]
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-            raise Violation(f"{images.name(i)} is {image.dtype} {list(image.shape)}, not uint8 [1 or 3, H, W]")
-        if label != int(labels[i]):
-            raise Violation(f"{images.name(i)} has label {label}, labels[{i}] is {int(labels[i])}")
+
+
+def _target_conforms(images: VisionSet, i: int, image: Tensor, target: Any) -> None:
+    if isinstance(images, ImageSet):
+        if target != int(images.labels[i]):
+            raise Violation(f"{images.name(i)} has label {target}, labels[{i}] is {int(images.labels[i])}")
+    elif images.task == "segment":
+        if not isinstance(target, tv_tensors.Mask) or target.shape != image.shape[-2:]:
+            raise Violation(f"{images.name(i)}: the target is {type(target).__name__}, not a Mask of the image's size")
+    else:
+        boxes, labels = target["boxes"], target["labels"]
+        if not isinstance(boxes, tv_tensors.BoundingBoxes) or boxes.canvas_size != tuple(image.shape[-2:]):
+            raise Violation(f"{images.name(i)}: the boxes are no BoundingBoxes of the image's size")
+        plain = boxes.as_subclass(Tensor)
+        if plain.dtype != torch.float32 or any(len(value) != len(labels) for value in target.values()):
+            raise Violation(f"{images.name(i)}: {plain.dtype} boxes, {[len(value) for value in target.values()]}")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(images.classes):
+            raise Violation(f"{images.name(i)}: labels {labels.tolist()}")
+        height, width = image.shape[-2:]
+        if (plain < 0).any() or (plain > torch.tensor([width, height, width, height])).any():
+            raise Violation(f"{images.name(i)}: boxes outside the image")
 
 
 def _names(subject: Format) -> str:
@@ -136,8 +168,10 @@ def _selects(subject: Format) -> str:
     chosen = images.select(order)
     if [chosen.name(i) for i in range(len(chosen))] != [images.name(i) for i in order]:
         raise Violation("select gives other images than asked for, or in another order")
-    if not torch.equal(chosen.labels, images.labels[order]) or chosen.classes != images.classes:
-        raise Violation("select changes labels or classes")
+    if chosen.classes != images.classes:
+        raise Violation("select changes the classes")
+    for i, place in enumerate(order):
+        _same_target(chosen.target(i), images.target(place), f"{images.name(place)}, selected")
     return "any images in any order"
 
 
@@ -198,14 +232,34 @@ def _damaged(whole: bytes) -> Iterator[bytes]:
     yield whole + b"more"
 
 
-def _equal(a: ImageSet, b: ImageSet, how: str) -> None:
+def _equal(a: VisionSet, b: VisionSet, how: str) -> None:
     if a.classes != b.classes:
         raise Violation(f"{how}: classes {listed(a.classes)} and {listed(b.classes)}")
-    if not torch.equal(a.labels, b.labels):
-        raise Violation(f"{how}: other labels")
+    if len(a) != len(b):
+        raise Violation(f"{how}: {len(a)} images and {len(b)}")
     for i in range(len(a)):
-        if not torch.equal(a[i][0], b[i][0]):
+        (image, target), (other, its) = a[i], b[i]
+        if not torch.equal(image, other):
             raise Violation(f"{how}: {a.name(i)} has other pixels")
+        _same_target(target, its, f"{how}: {a.name(i)}")
+
+
+def _same_target(a: Any, b: Any, how: str) -> None:
+    """Raise Violation unless two targets agree: boxes within a hundredth of a pixel, everything else exactly."""
+    if isinstance(a, dict):
+        for key in a.keys() | b.keys():
+            first, second = (torch.as_tensor(target[key]).as_subclass(Tensor) for target in (a, b))
+            near = _NEAR.get(key, 0)
+            same = first.shape == second.shape and torch.allclose(
+                first.double(), second.double(), near, 0.01 * bool(near)
+            )
+            if not same:
+                raise Violation(f"{how} has other {key}")
+    elif isinstance(a, Tensor):
+        if not torch.equal(a, b):
+            raise Violation(f"{how} has another mask")
+    elif a != b:
+        raise Violation(f"{how} has another label")
 
 
 _RULES: tuple[Rule[Format], ...] = (
@@ -223,8 +277,8 @@ _RULES: tuple[Rule[Format], ...] = (
     ),
     Rule(
         "opens",
-        "all that follows takes an ImageSet as documented",
-        "give ArraySet or FileSet uint8 images and one int64 label an image",
+        "all that follows takes a VisionSet as documented",
+        "give ArraySet or FileSet uint8 images and one int64 label an image; or a MaskSet, or a BoxSet, and say TASK",
         _opens,
     ),
     Rule(

@@ -8,16 +8,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from foveal import catalog
-from foveal.data.dataset import ImageSet
+from foveal.data.formats._boxes import without_flags
 from foveal.data.open import data_splits, open_data, readable
 from foveal.errors import FovealError
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` did: images written by split, and the unreadable ones that were left out as (name, reason)."""
+    """What `convert` did: images written by split, and what was left out as (name, reason)."""
 
     counts: Mapping[str, int]
     skipped: tuple[tuple[str, str], ...]
@@ -32,7 +33,10 @@ def convert(
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
-    """Write the set at `source` into the new folder `target` in another format (digits idx cifar folder csv).
+    """Write the set at `source` into the new folder `target` in another format of the same task.
+
+    Classes: digits idx cifar folder csv ilsvrc. Masks: masks. Boxes: voc coco yolo boxes_csv labelme; objects with a
+    flag that the format cannot hold (difficult, crowd) are left out and listed.
 
     Pictures in files keep their bytes where the format holds files; the others hold exact pixels or refuse. A set
     without splits is cut by `seed` and written with them. Unreadable pictures are left out, or refused if `strict`.
@@ -44,11 +48,15 @@ def convert(
     folder = Path(target).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FovealError(f"{folder}: is there already", "name a new folder: nothing is overwritten")
-    sets: dict[str, ImageSet] = {}
+    task = getattr(writer, "TASK", "classify")
+    sets: dict[str, Any] = {}
     skipped: list[tuple[str, str]] = []
     for split in data_splits(source):
-        sets[split], bad = readable(open_data(source, split, seed=seed, task="classify"), strict, progress)
+        sets[split], bad = readable(open_data(source, split, seed=seed, task=task), strict, progress)
         skipped += bad
+    if task == "detect":
+        sets, lost = without_flags(sets, writer.FLAGS)
+        skipped += lost
     partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
