@@ -18,7 +18,7 @@ FLOORS = [
     {"graph", "notation"},
     {"models", "inference"},
     {"weights"},
-    {"data", "metrics", "results"},
+    {"data", "metrics", "results", "classical"},
     {"tasks"},
     {"protocols", "explanations"},
     {"training"},

@@ -22,6 +22,7 @@ from foveal.errors import FovealError
 from foveal.graph.shapes import LayerShape, check_input, shapes, text
 from foveal.graph.windows import ADAPTIVE, GUIDED, Size, Window, output_sizes, window
 from foveal.layers.alignment import CropLike, ResizeLike
+from foveal.layers.crf import DenseCRF
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,13 @@ def _through(source: Field, layer: list[Reach]) -> Field:
 
 def _whole(layer: LayerShape, source: Field, size: Size) -> Field:
     """A layer that makes a vector of its whole input, or of a vector."""
-    if len(layer.output) > 1:
+    if all(reach.shift == 0 for reach in source.reaches):
+        return source
+    if len(layer.output) > 1 and not isinstance(layer.module, DenseCRF):
         raise FovealError(
             f"layer '{layer.path}' ({layer.kind}) mixes the positions of a map and keeps it a map",
             "put nn.Flatten before it, or register its window",
         )
-    constant = all(reach.shift == 0 for reach in source.reaches)
-    if constant:
-        return source
     return _through(source, [Reach((0,), (n - 1,), 0) for n in size])
 
 

@@ -18,6 +18,7 @@ from foveal.layers.activations import Maxout, ScaledTanh, Step
 from foveal.layers.alignment import CropLike, MirrorPad, ResizeLike
 from foveal.layers.channels import ChannelSlice, ToMaps
 from foveal.layers.contrast import LocalContrastNorm
+from foveal.layers.crf import DenseCRF
 from foveal.layers.dilated_pool import (
     DilatedAvgPool1d,
     DilatedAvgPool2d,
@@ -310,6 +311,11 @@ def _interpolated(layer: FixedUpsample) -> Window:
     )
 
 
+def _crf_macs(crf: DenseCRF, input: Size, output: Size) -> int:
+    """The mixing of labels, once an iteration; the lattice's sums are none of a matrix."""
+    return crf.iterations * math.prod(output) * input[0]
+
+
 def _every(shortcut: PadShortcut) -> Window:
     return Window((1, 1), (shortcut.stride,) * 2, (0, 0), (1, 1))
 
@@ -341,8 +347,8 @@ ADAPTIVE = (
     nn.AdaptiveMaxPool3d,
 )
 
-GUIDED = (MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, CropLike, ResizeLike)
-"""Layers whose values are those of their first input; the others say where they go and how large the result is."""
+GUIDED = (MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, CropLike, ResizeLike, DenseCRF)
+"""Layers whose values are those of their first input; the second says where they go or how large the result is."""
 
 register(nn.Conv1d, nn.Conv2d, nn.Conv3d, macs=_conv_macs)(_conv)
 register(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, macs=_transposed_macs)(_transposed)
@@ -373,3 +379,4 @@ register(Trim, TotalDropout, ChannelSlice)(_pointwise)
 register(CropLike)(_cut)
 register(MirrorPad)(_mirrored)
 register(ResizeLike, ToMaps)(_whole)
+register(DenseCRF, macs=_crf_macs)(_whole)
