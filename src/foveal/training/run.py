@@ -24,6 +24,7 @@ from foveal.training.records import Table
 from foveal.training.segmenter import Segmenter
 from foveal.training.trained import Trained
 from foveal.weights import load_weights
+from foveal.weights.blobs import split_order
 
 AnyTrained = TypeVar("AnyTrained", bound=Trained)
 
@@ -119,7 +120,7 @@ class Run:
             return models.create(self.recipe.model, num_classes=len(self.classes), **self.recipe.options)
 
     def _with_file(self, file: str) -> nn.Module:
-        if not Path(file).exists():
+        if not split_order(file)[0].exists():
             raise FovealError(f"checkpoint '{file}' is not known", "choose best, last, or a file of weights")
         model = self._network()
         load_weights(model, file)

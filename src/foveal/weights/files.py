@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.weights.blobs import is_npz, read_blobs, split_order
 
 DIGEST, ORDER = "foveal.sha256", "foveal.order"
 _HEADER_LIMIT = 16_000_000  # bytes; the header of a network with a thousand layers takes about one
@@ -58,13 +59,15 @@ class Checkpoint:
 
 
 def read_weights(file: str | Path) -> Checkpoint:
-    """The weights in a safetensors or PyTorch (.pt, .pth, .th, zip or legacy) file, or in a run's folder.
+    """The weights in a safetensors or PyTorch (.pt, .pth, .th, zip or legacy) file, in a run's folder, or in Caffe's
+    order in an .npz, whose name ends in :bgr or :rgb (`weights.blobs`).
 
     Nested dictionaries (`state_dict`, `model`, `ema` …) are unwrapped and the prefixes `module.`, `_orig_mod.` and
     `model.` removed where all names share them. Raises FovealError, having executed nothing, for a file that is
     missing, empty, damaged, of another kind, or that would run code.
     """
-    path = _resolved(Path(file).expanduser())
+    path, order = split_order(file)
+    path = _resolved(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(16)
@@ -77,6 +80,11 @@ def read_weights(file: str | Path) -> Checkpoint:
             raise FovealError(
                 f"{path} is {kind}, not network weights", "give a safetensors or PyTorch (.pt, .pth) file"
             )
+    if head[:2] == b"PK" and is_npz(path):
+        tensors, notes = read_blobs(path, order)
+        return Checkpoint(str(path), tensors, ordered=False, notes=tuple(notes))
+    if order:
+        raise FovealError(f"{path} is no .npz of Caffe's blobs, so :{order} means nothing", f"leave :{order} away")
     pickled = head[:2] == b"PK" or head[:1] == b"\x80"
     if head[8:9] == b"{" or (path.suffix == ".safetensors" and not pickled):
         return _read_safetensors(path, head)

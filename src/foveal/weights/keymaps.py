@@ -1,4 +1,4 @@
-"""The names that torchvision gives the layers of the networks of the catalogue.
+"""The names that torchvision, and for NIN Caffe, give the layers of the networks of the catalogue.
 
 torchvision numbers the layers of its chains (`features.10`, `classifier.3`) and calls the blocks of a ResNet
 `layer2.0.conv1`. Both follow from the order of the layers and from where the branches meet, whatever ours are called.
@@ -83,6 +83,7 @@ def known(model: nn.Module) -> Iterator[Known]:
             yield _renamed(rule, pairs, mismatch, model)
         return
     leaves = [(str(node.target), modules[str(node.target)]) for node in nodes if node.op == "call_module"]
+    yield from _nin(leaves)
     if sum(isinstance(leaf, nn.Linear) for _, leaf in leaves) == 3 and isinstance(leaves[0][1], nn.Conv2d):
         yield _chain("torchvision's VGG names", leaves, (0, 3, 6))
         yield _chain("torchvision's AlexNet names", leaves, (1, 4, 6), _ONE_WEIRD_TRICK)
@@ -113,6 +114,21 @@ def _chain(rule: str, leaves: list[tuple[str, nn.Module]], classifier: tuple[int
         f"this network normalises in {normalised[0]}, torchvision's of these shapes does not" if normalised else ""
     )
     return Known(rule, names, conflict, mismatch)
+
+
+def _nin(leaves: list[tuple[str, nn.Module]]) -> Iterator[Known]:
+    """Caffe's names of a network in network: block b is conv{b}, cccp{2b-1}, cccp{2b}, in its last block for ImageNet
+    with the width behind, conv4-1024."""
+    convolutions = [(path, leaf) for path, leaf in leaves if isinstance(leaf, nn.Conv2d)]
+    pointwise = [leaf.kernel_size == (1, 1) for _, leaf in convolutions]
+    if len(pointwise) % 3 or pointwise != [False, True, True] * (len(pointwise) // 3) or not pointwise:
+        return
+    names: dict[str, str] = {}
+    for i, (path, leaf) in enumerate(convolutions):
+        block, within = divmod(i, 3)
+        theirs = f"cccp{2 * block + within}" if within else f"conv{block + 1}"
+        names |= _tensors(theirs, path, leaf) | _tensors(f"{theirs}-1024", path, leaf)
+    yield Known("Caffe's names of a network in network", names)
 
 
 def _resnet(nodes: list[fx.Node], modules: Mapping[str, nn.Module]) -> Iterator[Known]:
