@@ -19,6 +19,7 @@ _VERBS = {
     "diagnose": "foveal.data.doctor",
     "convert": "foveal.data.convert",
     "train": "foveal.experiment",
+    "study": "foveal.studies",
     "resume": "foveal.training.train",
     "evaluate": "foveal.evaluation",
     "ensemble": "foveal.evaluation.ensemble",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from foveal.models import create as create
     from foveal.notation import build as build
     from foveal.prediction import predict as predict
+    from foveal.studies import study as study
     from foveal.training.recipe import Recipe as Recipe
     from foveal.training.run import Run as Run
     from foveal.training.run import load as load

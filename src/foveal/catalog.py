@@ -20,7 +20,11 @@ from typing import Any
 from foveal.errors import FovealError, unknown
 from foveal.types import Facts
 
-_LISTED = {"model": "`foveal models` lists the networks", "recipe": "`foveal recipes` lists the recipes"}
+_LISTED = {
+    "model": "`foveal models` lists the networks",
+    "recipe": "`foveal recipes` lists the recipes",
+    "study": "`foveal study` lists the studies",
+}
 _ROOT = Path(__file__).parent
 _FOLDERS = {
     "model": "models",
@@ -28,6 +32,7 @@ _FOLDERS = {
     "protocol": "protocols",
     "explanation": "explanations",
     "recipe": "recipes",
+    "study": "studies",
 }
 
 
@@ -42,7 +47,7 @@ class Entry:
 
 @cache
 def entries(kind: str) -> Mapping[str, Entry]:
-    """All plug-ins of a kind (model, format, protocol, explanation, recipe) by name, in the files' own order.
+    """All plug-ins of a kind (model, format, protocol, explanation, recipe, study) by name, in the files' own order.
 
     Formats are listed by file: a format is its module's four functions together.
     """

@@ -19,6 +19,16 @@ from foveal.report.html import Html, escape
 
 _INK, _MUTED, _LINE, _ACCENT, _WARM = "#010203", "#010204", "#010205", "#010206", "#010207"
 _VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _ACCENT: "accent", _WARM: "warm"}
+_LIGHT = {
+    "ink": "#1b1e23",
+    "muted": "#62686f",
+    "line": "#d9dad6",
+    "accent": "#2458c5",
+    "warm": "#cf5a1b",
+    "paper": "#fcfcfa",
+}
+_HUES = (_ACCENT, _WARM, _INK, _MUTED)
+_DASHES: Any = ("solid", (0, (5, 2)), (0, (1.5, 1.5)))
 _MOST_POINTS = 600  # of a curve; more would not be seen
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -46,12 +56,13 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one curve; validation is drawn bold, training thin."""
+    """Points of one curve; validation is drawn bold, training thin; `dots` are not joined."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     bold: bool = False
+    dots: bool = False
 
 
 def curves(name: str, lines: Sequence[Curve], *, x: str, y: str, log: bool = False, height: float = 2.9) -> Html:
@@ -79,6 +90,75 @@ def curves(name: str, lines: Sequence[Curve], *, x: str, y: str, log: bool = Fal
         if len(lines) > 1:
             axes.legend()
         return _svg(figure, name, f"{y} over {x}")
+
+
+def lines(
+    name: str, drawn: Sequence[Curve], *, x: str, y: str, log: bool = False, limits: tuple[float, float] | None = None
+) -> Html:
+    """Curves that are to be compared, each with a colour and a dash of its own; `limits` of the vertical axis."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+        axes: Axes = figure.subplots()
+        for place, line in enumerate(drawn):
+            axes.plot(
+                *_thinned(line.x, line.y),
+                color=_HUES[place % len(_HUES)],
+                linewidth=0 if line.dots else 2.4 if line.bold else 1.5,
+                linestyle=_DASHES[place // len(_HUES) % len(_DASHES)],
+                marker="o" if line.dots else None,
+                label=line.label,
+            )
+        if log:
+            axes.set_yscale("log")
+        elif all(value >= 0 for line in drawn for value in line.y):
+            axes.set_ylim(bottom=0)
+        if limits:
+            axes.set_ylim(limits)
+        axes.margins(x=0.01)
+        axes.set(xlabel=x, ylabel=y)
+        axes.legend()
+        return _svg(figure, name, f"{y} over {x}")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure with its deviation over seeds; bars of one `group` stand together."""
+
+    label: str
+    value: float
+    deviation: float = 0.0
+    group: str = ""
+
+
+def bars(name: str, drawn: Sequence[Bar], *, x: str, at: float | None = None) -> Html:
+    """Figures as points with their deviations, one below the other, groups apart; a line at `at`, to compare with."""
+    with mpl.rc_context(_STYLE):
+        groups = list(dict.fromkeys(bar.group for bar in drawn))
+        places = [i + 0.6 * groups.index(bar.group) for i, bar in enumerate(drawn)]
+        figure = Figure(figsize=(6.4, 0.7 + 0.27 * (places[-1] + 1)), layout="constrained")
+        axes: Axes = figure.subplots()
+        values, deviations = [bar.value for bar in drawn], [bar.deviation for bar in drawn]
+        if at is not None:
+            axes.axvline(at, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
+            axes.hlines(places, at, values, color=_ACCENT, linewidth=1)
+        axes.errorbar(values, places, xerr=deviations, fmt="o", color=_ACCENT, ecolor=_WARM, elinewidth=1.6, capsize=3)
+        axes.set_yticks(places, [bar.label for bar in drawn])
+        axes.tick_params(axis="y", length=0, labelcolor=_INK)
+        axes.grid(axis="y", visible=False)
+        axes.set_ylim(places[-1] + 0.7, -0.7)
+        axes.set_xlabel(x)
+        return _svg(figure, name, x)
+
+
+def standalone(chart: Html) -> str:
+    """A chart as an SVG file of its own, in light colours."""
+    text = re.sub(r"var\(--(\w+)\)", lambda found: _LIGHT[found[1]], chart)
+    head = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        'font-family="system-ui, Helvetica, Arial, sans-serif"'
+    )
+    sheet = f'<rect width="100%" height="100%" fill="{_LIGHT["paper"]}"/>'
+    return re.sub(r"^<svg([^>]*)>", lambda found: f"{head}{found[1]}>{sheet}", text, count=1) + "\n"
 
 
 def reliability(found: Calibration) -> Html:
