@@ -61,6 +61,8 @@ def test_unpooling_hands_gradients_to_its_values_alone() -> None:
     assert below.grad is None
     with pytest.raises(ValueError, match="overlap='most': sum or last"):
         MaxUnpool2d(2, overlap="most")
+    with pytest.raises(ValueError, match=r"values of shape \[1, 2, 4, 3\] for switches of \[1, 2, 3, 3\]"):
+        MaxUnpool2d(2)(torch.zeros(1, 2, 4, 3), below)
 
 
 class Hourglass(nn.Module):

@@ -45,7 +45,10 @@ def unpool(values: Tensor, switches: Tensor, size: Sequence[int], overlap: Overl
     Where windows overlap several values can have one place: they are summed («sum»: the transpose of the pooling, what
     its gradient does), or that of the last window stands («last»: what writing them one after the other does, and
     torch's max_unpool leaves to chance). Without overlaps both are the same. Differentiable with respect to the values.
+    Raises ValueError unless there are as many values as switches.
     """
+    if values.shape != switches.shape:  # torch's scatter would leave out what is too much
+        raise ValueError(f"values of shape {list(values.shape)} for switches of {list(switches.shape)}")
     flat, places = values.flatten(2), switches.flatten(2)
     empty = flat.new_zeros(*flat.shape[:2], torch.Size(size).numel())
     if overlap == "last":
@@ -104,8 +107,8 @@ class MaxUnpool2d(_Unpool):
         x = self.unpool1(x, a)                  # MaxUnpool2d(2): every value where the maximum of its window stood
 
     `stride` None is `kernel_size`; `overlap` as in `unpool`. The maps' sizes need not be multiples of the stride. No
-    gradient flows into `below`: where the largest value stands has no slope. Raises ValueError for another overlap,
-    and RuntimeError where x is no pooled map of `below`.
+    gradient flows into `below`: where the largest value stands has no slope. Raises ValueError for another overlap
+    and where x has not the size of the pooled `below`.
     """
 
     dims = 2
