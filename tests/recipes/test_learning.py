@@ -1,7 +1,11 @@
-"""Every classifier of the catalogue learns: its training loss on twenty real digits falls as far as `house` says."""
+"""Every classifier of the catalogue learns: its training loss on twenty real digits falls as far as `house` says.
+
+The house recipe without augmentation, with AdamW, on the smallest images that the network takes with its layers intact.
+"""
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 
 import pytest
@@ -9,26 +13,29 @@ import torch
 
 from foveal import catalog
 from foveal.data.formats import digits
-from foveal.data.open import open_data
 from foveal.recipes import resolve
 from foveal.training.console import Console
 from foveal.training.train import train
 
 UPDATES = 40
+MORE_UPDATES = 100  # for small initial weights without batch norm, and for objectives of their own
+PATIENT = ("alexnet", "cnn_f", "cnn_m", "cnn_s", "zfnet", "nin", "nin_cifar", "googlenet", "lenet5", "preact_resnet164")
 SMALLEST = {"alexnet": 67, "zfnet": 64, "cnn_f": 64, "cnn_m": 64, "cnn_s": 64, "nin": 64, "googlenet": 64}
 SMALLEST |= {"overfeat_fast": 96, "overfeat_accurate": 96, "deepface": 152, "lenet5": 32, "mlp": 28, "perceptron": 20}
 SMALLEST |= {"msdnet": 32}
-CLASSIFIERS = [
-    name
-    for name, entry in catalog.entries("model").items()
-    if ".classify." in entry.module or ".verify." in entry.module
-]
+OPTIONS: dict[str, dict[str, object]] = {
+    "fabric": {"channels": 32},  # of 128
+    "vgg11": {"init": "he"},  # as the deeper ones, which do not stir from the paper's N(0, 0.01²)
+    "vgg11_lrn": {"init": "he"},
+}
+FOLDERS = ("foveal.models.classify.", "foveal.models.verify.")
+CLASSIFIERS = [name for name, entry in catalog.entries("model").items() if entry.module.startswith(FOLDERS)]
 
 
 @pytest.fixture(scope="module")
 def twenty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images of each digit."""
-    images = open_data("digits", "train")
+    images = digits.open(Path("digits"), "train")
     chosen = torch.cat([torch.nonzero(images.labels == digit)[:2, 0] for digit in range(10)])
     folder = tmp_path_factory.mktemp("twenty")
     digits.write({"train": images.select(chosen)}, folder)
@@ -43,18 +50,19 @@ def test_the_training_loss_falls(name: str, twenty: Path, tmp_path: Path) -> Non
     side = SMALLEST.get(name, 16 if facts.input[1] == 32 else 32)
     input = (facts.input[0], side, side)
     takes_input = "input" in catalog.options(catalog.get("model", name))
+    updates = MORE_UPDATES if name in PATIENT else UPDATES
     recipe = resolve(
         name,
         data=str(twenty),
         input=input,
-        options={"input": input} if takes_input else {},
+        options=OPTIONS.get(name, {}) | ({"input": input} if takes_input else {}),
         prepare=(f"resize_exact({side}, {side})",),
         augment=(),
         test=(),
         holdout=0,
         unit="iterations",
-        length=UPDATES,
-        evaluate_every=UPDATES,
+        length=updates,
+        evaluate_every=updates,
         log_every=1,
         batch_size=20,
         optimizer="adamw",
@@ -64,5 +72,14 @@ def test_the_training_loss_falls(name: str, twenty: Path, tmp_path: Path) -> Non
     )
     run = train(recipe, out=tmp_path / "run", console=Console(silent=True))
     losses = [float(row["loss"] or 0) for row in run.steps()]
-    assert len(losses) == UPDATES
-    assert losses[-1] < losses[0] / 2, f"{losses[0]:.3f} → {losses[-1]:.3f}"
+    assert len(losses) == updates
+    assert losses[-1] < chance(name, losses) / 2, f"{losses[0]:.3f} → {losses[-1]:.3f}"
+
+
+def chance(name: str, losses: list[float]) -> float:
+    """The loss of a guess among ten classes; of objectives of their own, the loss that the network began with."""
+    if name == "msdnet":
+        return 11 * log(10)  # one term an exit
+    return (
+        max(losses[:2]) if name in ("lenet5", "perceptron") else log(10)
+    )  # a perceptron starts from 0, in every sense

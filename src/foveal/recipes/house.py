@@ -21,6 +21,10 @@ def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = 
     split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales; `input` (channels,
     height, width) is the network's own unless it is given. Labels are smoothed, unless the network has an objective of
     its own.
+
+    Expected of every classifier of the catalogue: on twenty digits at its smallest input, without augmentation and with
+    optimizer=adamw lr=0.001, the training loss falls below half of a guess's within 40 updates; without batch norm, or
+    with an objective of its own, within 100.
     """
     channels, height, width = _shape(model, input)
     smoothing = 0.0 if _has_own_objective(model) else 0.1
