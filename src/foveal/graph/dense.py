@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Literal, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from foveal.errors import FovealError, unknown
 from foveal.graph.convolutionalize import convolutionalize
 from foveal.graph.dilate import dilate
+from foveal.graph.modes import evaluating
 from foveal.graph.patch_size import patch_size
 from foveal.graph.receptive_field import Reach, fields
 from foveal.graph.shapes import shapes, text
@@ -65,7 +66,7 @@ def dense(
             f"an image of shape {text(tuple(image.shape))} for patches of {text(input)}",
             "give [C, H, W] with as many channels as the network takes",
         )
-    with _evaluating(model):
+    with evaluating(model):
         make = _Patchwise if borders == "patch" else _Whole
         way: _Way = make(model, input, stride)
         counts = tuple(-(-n // stride) for n in image.shape[1:])
@@ -215,14 +216,3 @@ def _check(image: Tensor, stride: int, borders: str) -> None:
         raise FovealError(f"stride={stride!r}", "give a whole number of pixels from 1")
     if borders not in ("patch", "image"):
         raise unknown("borders", str(borders), ("patch", "image"))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
