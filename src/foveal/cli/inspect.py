@@ -76,30 +76,58 @@ def show(
     augment: Annotated[
         bool, typer.Option("--augment", help="Draw what a recipe's augmentation makes of data=PATH instead.")
     ] = False,
+    receptive_field: Annotated[
+        bool, typer.Option("--receptive-field", help="Print what each layer sees of the image; --out draws it.")
+    ] = False,
+    layer: Annotated[list[str] | None, typer.Option(help="Of the fields only this layer's; may be repeated.")] = None,
+    image: Annotated[str | None, typer.Option(help="Draw the fields on this picture.")] = None,
+    graph: Annotated[Path | None, typer.Option(help="Draw the network's graph to this .svg or .png.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --augment: the picture to write.", show_default="NAME_augmented.png")
+        Path | None, typer.Option(help="The drawing of --receptive-field (.svg, .png), or of --augment.")
     ] = None,
     weights: NetworkWeights = None,
     partial: Partial = False,
     json_: Json = False,
 ) -> None:
-    """Print a network layer by layer; or draw the augmented images of a recipe.
+    """Print a network layer by layer; draw its graph, its receptive fields, or the augmented images of a recipe.
 
     \b
       foveal show resnet34 shortcut=A --input 3x160x160
       foveal show --augment resnet20_cifar10 data=./photos prepare="resize_exact(32,32)"
+
+    `foveal show googlenet --graph googlenet.svg` and `foveal show lenet5 --receptive-field --out fields.png` draw.
+    The measured, effective field is that of the last --layer, over random images or the --image.
     """
     if augment:
-        for option, value in (("--input", input_), ("--weights", weights), ("--partial", partial), ("--json", json_)):
+        for option, value in (
+            ("--input", input_), ("--weights", weights), ("--partial", partial), ("--json", json_), ("--graph", graph),
+            ("--receptive-field", receptive_field), ("--layer", layer), ("--image", image),
+        ):  # fmt: skip
             if value:
                 raise FovealError(f"{option} is for the table, and --augment draws images", f"leave {option} away")
         _show_augmentation(network, parse_settings(options or []), out)
         return
-    if out:
-        raise FovealError(f"--out {out} is for --augment", "leave it away: the table is printed")
+    for option, value in (("--layer", layer), ("--image", image), ("--out", out)):
+        if value and not receptive_field:
+            said = " ".join(map(str, value)) if isinstance(value, list) else value
+            place = "--augment or --receptive-field" if option == "--out" else "--receptive-field"
+            raise FovealError(f"{option} {said} is for {place}", "add that, or leave it away")
+    if image and not out:
+        raise FovealError(f"--image {image} is to be drawn on", "say where to: --out fields.png")
+    shape = parse_shape(input_) if input_ else None
+    if receptive_field or graph:
+        from foveal.cli.drawings import Network, show_fields, show_graph
+
+        if json_ and not receptive_field:
+            raise FovealError("--json is for the table or the fields, and --graph draws", "leave --json away")
+        wanted = Network(network, parse_options(options or []), weights, partial, shape)
+        if graph:
+            typer.echo(show_graph(wanted, graph), err=json_)
+        if receptive_field:
+            typer.echo(show_fields(wanted, layer or [], image, out, json_))
+        return
     from foveal.graph.table import show as show_network
 
-    shape = parse_shape(input_) if input_ else None
     if options or weights or partial or is_run(network):
         model, usual = opened(network, parse_options(options or []), weights, partial)
         result = show_network(model, shape or usual)
@@ -116,7 +144,7 @@ def _show_augmentation(name: str, settings: dict[str, Any], out: Path | None) ->
     from foveal.training.run import Run
 
     recipe = Run(name).recipe.with_settings(**settings) if is_run(name) else resolve(name, **settings)
-    images = open_data(recipe.data, "train", seed=recipe.seed)
+    images = open_data(recipe.data, "train", seed=recipe.seed, task="classify")
     file = out or Path(f"{recipe.name}_augmented.png")
     augmentation_sheet(images, view(recipe), file, title=f"{recipe.name} on {recipe.data}", seed=recipe.seed)
     typer.echo(f"{len(recipe.augment)} random steps on {len(images):,} images: {file}")
