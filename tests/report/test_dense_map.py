@@ -41,3 +41,11 @@ def test_overlay_and_numbers(tmp_path: Path) -> None:
     assert np.array_equal(np.load(found.save(tmp_path / "map.npy")), probabilities.numpy())
     with pytest.raises(FovealError, match=r"written as \.png or \.npy"):
         found.save(tmp_path / "map.jpg")
+
+
+def test_background_has_no_colour() -> None:
+    probabilities = torch.zeros(2, 4, 4)
+    probabilities[0, :, :2] = probabilities[1, :, 2:] = 1.0
+    image = torch.full((1, 4, 4), 100, dtype=torch.uint8)
+    picture = np.asarray(DenseMap(probabilities, ("digit", "background"), image, 1).overlay())[:4, :4]
+    assert (picture[:, 2:] == 100).all() and (picture[:, :2] != 100).any()

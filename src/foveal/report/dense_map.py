@@ -23,6 +23,7 @@ FORMATS = (".png", ".npy")
 _VEIL = 0.65  # how much of a pixel is the colour of a class that is certain
 _LEGEND, _SWATCH = 18, 12  # pixels: a line, its square
 _MOST = 40  # classes in the legend
+_NOTHING = "background"  # a class of this name stands for none of the others and has no colour
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,16 @@ class DenseMap:
         return sorted(((c, n / total) for c, n in zip(self.classes, counts, strict=True)), key=lambda x: -x[1])
 
     def overlay(self) -> Image.Image:
-        """The picture in grey under the colours of the classes, which fade where none is probable; with a legend."""
+        """The picture in grey under the colours of the classes, which fade where none is probable; with a legend.
+
+        What belongs to a class called background is left as it is.
+        """
         _, height, width = self.image.shape
         surest, labels = self.probabilities.max(0)
         floor = 1 / max(2, len(self.classes))
         strength = ((surest - floor) / (1 - floor)).clamp(0, 1) * _VEIL
+        if _NOTHING in self.classes:
+            strength = strength.where(labels != self.classes.index(_NOTHING), torch.zeros(()))
         colours = torch.tensor([_colour(i, len(self.classes)) for i in range(len(self.classes))], dtype=torch.float32)
         pixels = torch.cat((colours[labels].movedim(-1, 0), strength[None]))  # [4, H', W']
         pixels = pixels.repeat_interleave(self.stride, 1).repeat_interleave(self.stride, 2)[:, :height, :width]
@@ -82,7 +88,7 @@ class DenseMap:
         for line, (name, share) in enumerate(found):
             top = picture.height + 6 + line * _LEGEND
             colour = _colour(self.classes.index(name), len(self.classes))
-            draw.rectangle((4, top, 4 + _SWATCH, top + _SWATCH), fill=colour)
+            draw.rectangle((4, top, 4 + _SWATCH, top + _SWATCH), fill=drawing.LINE if name == _NOTHING else colour)
             drawing.text(draw, (4 + _SWATCH + 6, top - 1), f"{name}  {100 * share:.1f} %", width - 30, 12)
         return sheet
 
