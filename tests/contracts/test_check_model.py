@@ -35,6 +35,24 @@ class Good(nn.Module):
         return self.fc(self.drop(self.flatten(self.pool(self.body(x)))))
 
 
+class Dense(Good):
+    """Scores for each pixel."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(num_classes)
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool, self.flatten = nn.Identity(), nn.Identity()
+        self.fc = nn.Conv2d(4, num_classes, 1)  # type: ignore[assignment]
+
+
+class Smaller(Dense):
+    """Scores for the pixels in the middle alone."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(num_classes)
+        self.conv1 = nn.Conv2d(3, 4, 3)
+
+
 class Functional(Good):
     def body(self, x: Tensor) -> Tensor:
         return F.relu(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
@@ -179,6 +197,12 @@ class NotANumber(Good):
 
 def failed(report: Report) -> set[str]:
     return {check.name for check in report.failed}
+
+
+def test_scores_for_each_pixel_are_scores_too() -> None:
+    assert check_model(Dense, INPUT).passed
+    refused = {c.name: c.found for c in check_model(Smaller, INPUT).checks if c.verdict == "failed"}
+    assert refused == {"scores": "a batch of 1 gives scores [1, 7, 10, 10], not [1, 7]"}
 
 
 def test_a_good_network_passes_everything() -> None:

@@ -1,4 +1,4 @@
-"""The permutohedral lattice against Gaussian sums over all pairs, and mean field against loops that follow the paper."""
+"""The permutohedral lattice against Gaussian sums over all pairs, and mean field against the paper's loops."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_normalised_filtering_is_near_the_exact_gaussian(dims: int, worst: float
 
 
 def test_a_constant_in_the_middle_of_many_points_stays_a_constant() -> None:
-    """Where all corners are used the filter multiplies by one number: sums of the Gaussian do not depend on the place."""
+    """Where all corners are used the filter multiplies by one number, whatever the place."""
     rows = torch.cartesian_prod(torch.arange(40.0), torch.arange(40.0)) / 4
     sums = Lattice(rows).filter(torch.ones(1600, 1)).view(40, 40)[16:24, 16:24]
     assert sums.std() / sums.mean() < 0.02
@@ -82,9 +82,8 @@ def slowly(scores: np.ndarray, image: np.ndarray, crf: DenseCRF) -> np.ndarray:
             colour = float(((image[:, y, x] - image[:, v, u]) ** 2).sum())
             kernels[0, i, j] = math.exp(-apart / (2 * crf.spatial**2))
             kernels[1, i, j] = math.exp(-apart / (2 * crf.position**2) - colour / (2 * crf.colour**2))
-    for kernel in kernels:
-        sums = kernel.sum(1)
-        kernel /= np.sqrt(np.outer(sums, sums))
+    sums = kernels.sum(2)
+    kernels /= np.sqrt(sums[:, :, None] * sums[:, None, :])
     weights = [crf.weight_spatial.detach().numpy(), crf.weight_bilateral.detach().numpy()]
     compatibility = crf.compatibility.detach().numpy()
     unary = np.array([scores[:, y, x] for y, x in pixels])

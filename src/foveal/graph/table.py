@@ -144,7 +144,7 @@ def _note(layer: LayerShape) -> str:
         return ""
     exact = seen.positions(layer.inputs[0][1:])
     pairs = dict.fromkeys(zip(exact, layer.output[1:], strict=True))  # equal sides are said once
-    return ", ".join(f"{size:.4g} → {whole}" for size, whole in pairs if size != whole)
+    return ", ".join(f"{size:.4g} → {whole}" for size, whole in pairs if size % 1)
 
 
 def _number(stride: Fraction) -> int | float:

@@ -55,8 +55,8 @@ def crf_rnn(
     """`network` with a CRF on top, images [N, 3, H, W] → scores [N, num_classes, H, W]; deviations as in `DenseCRF`.
 
     network: a network for segmentation of the catalogue. levels: grey levels of one unit of the images' channels, by
-    default those of images normalised as ImageNet's. Raises FovealError for a network of another kind and for numbers that
-    are not positive.
+    default those of images normalised as ImageNet's. Raises FovealError for a network of another kind, and for numbers
+    that are not positive.
     """
     entry = catalog.entries("model").get(network)
     if network == "crf_rnn" or (entry and ".segment." not in entry.module):

@@ -16,8 +16,19 @@ from foveal.errors import FovealError
 from foveal.layers.channels import ToMaps
 from foveal.layers.switched import initialise_he
 from foveal.layers.upsampling import BilinearUpsample
+from foveal.types import Facts
 
 _STRIDE = 4  # of the label map
+
+FACTS = {
+    "label_map": Facts(  # of the idea; no published network has these layers
+        paper="Luo, Wang, Tang: Hierarchical Face Parsing via Deep Learning",
+        year=2012,
+        input=(3, 224, 224),
+        num_classes=11,
+        dataset="LFW (faces)",
+    ),
+}
 
 
 def label_map(
