@@ -6,38 +6,27 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from foveal.data.dataset import FileSet, ImageSet
+from foveal.data.box_ailments import box_findings
+from foveal.data.dataset import FileSet, VisionSet
 from foveal.data.duplicates import NearPairs, exact_groups, near_pairs
-from foveal.data.scan import Scan
+from foveal.data.findings import Finding, Severity
+from foveal.data.scan import Scan, tally
 from foveal.errors import FovealError
 
-Severity = Literal["error", "warning", "note"]
 _ORDER = ("error", "warning", "note")
 _FEW = 10  # images that a class needs to be learned and measured at all
 _UNEVEN = 10.0  # largest class over smallest
 _SMALL_SIDE = 8  # pixels
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: its `kind` (a fixed word), severity, what, where, and what to do about it."""
-
-    kind: str
-    severity: Severity
-    what: str
-    places: tuple[str, ...]
-    mend: str
-
-
 def examine(
     root: str,
-    sets: Mapping[str, ImageSet],
+    sets: Mapping[str, VisionSet],
     seen: Scan,
     refused: Sequence[FovealError],
     *,
@@ -49,16 +38,18 @@ def examine(
 
     `flat` names the splits whose pictures lie in no class folder.
     """
-    present = {split: Counter(images.classes[i] for i in images.labels.tolist()) for split, images in sets.items()}
+    boxes = any(images.task == "detect" for images in sets.values())
+    present = {split: tally(images) for split, images in sets.items()}
     twins = _Twins(root, seen, near_pairs(seen.prints, threshold) if near else None)
     findings = [
         *(Finding("refused", "error", f"training would refuse it: {e.what}", (), e.mend) for e in refused),
         *_unreadable(root, seen),
         *_flat(flat),
-        *_class_sets(present),
+        *_class_sets(present, boxes),
         *_empty_classes(sets, present),
+        *box_findings(root, sets),
         *_alike_names(present),
-        *_class_sizes(present),
+        *_class_sizes(present, "object" if boxes else "image"),
         *_small_images(root, seen),
         *_blank_images(root, seen),
         *_ignored_files(sets),
@@ -80,10 +71,10 @@ def _flat(splits: Collection[str]) -> Iterator[Finding]:
         yield Finding("flat_split", "warning", what, (), "put them into one folder per class, or leave them to predict")
 
 
-def _class_sets(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
-    """One class only; a class that is not in every split it should be in."""
+def _class_sets(present: Mapping[str, Counter[str]], boxes: bool) -> Iterator[Finding]:
+    """One class only, which is enough for boxes; a class that is not in every split it should be in."""
     everywhere = sorted(set().union(*present.values()))
-    if len(everywhere) < 2:
+    if len(everywhere) < 2 and not boxes:
         mend = "a recogniser needs two: add a folder of others"
         yield Finding("one_class", "error", f"there is one class only: {', '.join(everywhere)}", (), mend)
     train = present.get("train")
@@ -91,7 +82,7 @@ def _class_sets(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
         return
     for split, counts in present.items():
         if missing := tuple(sorted(set(train) - set(counts))):
-            severity: Severity = "error" if split == "test" else "warning"
+            severity: Severity = "error" if split == "test" and not boxes else "warning"
             what = f"{_many(len(missing), 'class')} of train without an image in {split}"
             yield Finding("missing_class", severity, what, missing, f"add {split} images, or rename the class")
         if extra := tuple(sorted(set(counts) - set(train))):
@@ -99,7 +90,7 @@ def _class_sets(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
             yield Finding("missing_class", "error", what, extra, "add training images, or rename the class")
 
 
-def _empty_classes(sets: Mapping[str, ImageSet], present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
+def _empty_classes(sets: Mapping[str, VisionSet], present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
     known = {name for images in sets.values() for name in images.classes}
     if empty := tuple(sorted(known.difference(*present.values()))):
         what = f"{_many(len(empty), 'class')} without any image"
@@ -122,15 +113,15 @@ def _alike_names(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
         yield Finding("alike_names", "warning", what, tuple(places), "rename one, if they are one class")
 
 
-def _class_sizes(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
+def _class_sizes(present: Mapping[str, Counter[str]], unit: str) -> Iterator[Finding]:
     split = "train" if "train" in present else next(iter(present))
     counts = present[split]
     if not counts:
         return
-    few = tuple(f"'{name}': {_many(count, 'image')}" for name, count in sorted(counts.items()) if count < _FEW)
+    few = tuple(f"'{name}': {_many(count, unit)}" for name, count in sorted(counts.items()) if count < _FEW)
     if few:
-        what = f"{_many(len(few), 'class')} of {split} with fewer than {_FEW} images"
-        yield Finding("tiny_class", "warning", what, few, "add images, or merge it with a class like it")
+        what = f"{_many(len(few), 'class')} of {split} with fewer than {_FEW} {unit}s"
+        yield Finding("tiny_class", "warning", what, few, f"add {unit}s, or merge it with a class like it")
     (most, highest), (least, lowest) = counts.most_common()[0], counts.most_common()[-1]
     if highest >= _UNEVEN * lowest:
         places = (f"'{most}': {highest:,}, '{least}': {lowest:,}",)
@@ -162,7 +153,7 @@ def _blank_images(root: str, seen: Scan) -> Iterator[Finding]:
         yield Finding("blank_image", "warning", f"{_many(len(blank), 'image')} of one plain colour", places, mend)
 
 
-def _ignored_files(sets: Mapping[str, ImageSet]) -> Iterator[Finding]:
+def _ignored_files(sets: Mapping[str, VisionSet]) -> Iterator[Finding]:
     for split, images in sets.items():
         if isinstance(images, FileSet) and images.ignored:
             what = f"{_many(images.ignored, 'file')} of {split} passed over: not pictures by their name"

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from foveal.data.dataset import ImageSet
+from foveal.data.boxset import BoxSet
+from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.drawing import BAD, CELL_PAPER, FAINT, INK, LINE, PAPER, font, paste, save, text
 from foveal.data.image import ImageDecodeError
+from foveal.data.scan import tally
 from foveal.errors import FovealError
 
 _CELL = 72  # pixels, the side of the square that a sample is fitted into
@@ -29,7 +32,7 @@ _TALLEST = 65_000  # PNG viewers and Pillow's encoders of other formats stop at 
 
 
 def contact_sheet(
-    sets: Mapping[str, ImageSet],
+    sets: Mapping[str, VisionSet],
     file: str | os.PathLike[str] | None = None,
     *,
     samples: int = 8,
@@ -38,6 +41,8 @@ def contact_sheet(
     seed: int = 0,
 ) -> Image.Image:
     """The picture of some sets by split, RGB: a row for each class with `samples` images drawn by `seed`.
+
+    Of a set of boxes these are images with an object of the class, with its boxes drawn; the count is of objects.
 
     Splits stand side by side. Small images are enlarged by whole factors, pixel by pixel; large ones are made smaller;
     all keep their proportions. A bar under the count compares it with the largest class of the split. At most `classes`
@@ -79,13 +84,13 @@ def contact_sheet(
 @dataclass(frozen=True)
 class _Column:
     split: str
-    images: ImageSet
+    images: VisionSet
     wide: int
 
 
-def _column_width(images: ImageSet, samples: int) -> int:
+def _column_width(images: VisionSet, samples: int) -> int:
     """Room for counts and for the longest row of samples, and for the split's name at least."""
-    most = min(int(np.bincount(images.labels.numpy(), minlength=1).max()), samples)
+    most = min(max((len(_members(images, k)) for k in range(len(images.classes))), default=0), samples)
     return max(_COUNT + most * (_CELL + _GAP) - _GAP, 3 * _CELL)
 
 
@@ -99,13 +104,12 @@ def _draw_column(
     text(draw, (x, y), column.split, column.wide, 20)
     left = x + draw.textlength(column.split, font(20)) + 12
     text(draw, (left, y + 5), f"{len(images):,} images", x + column.wide - left, 14, colour=FAINT)
-    labels = images.labels.numpy()
-    counts = np.bincount(labels, minlength=len(images.classes))
-    largest = max(int(counts.max(initial=0)), 1)
+    counts = tally(images)
+    largest = max(counts.values(), default=1)
     for row, name in enumerate(names):
         top = y + _HEAD + row * _ROW
         label = images.classes.index(name) if name in images.classes else -1
-        count = int(counts[label]) if label >= 0 else 0
+        count = counts[name]
         middle = top + _ROW // 2
         text(draw, (x, middle - 14), f"{count:,}", _COUNT, 15, colour=INK if count else BAD)
         full = _COUNT - 20
@@ -114,14 +118,23 @@ def _draw_column(
             draw.rounded_rectangle(
                 (x, middle + 9, x + max(round(full * count / largest), 3), middle + 12), 2, fill=_BAR
             )
-        members = np.flatnonzero(labels == label)
+        members = _members(images, label)
         random = np.random.RandomState((seed + 7919 * row) % 2**32)  # a row does not depend on the others
         chosen = np.sort(random.permutation(members)[:samples])
         for place, i in enumerate(chosen.tolist()):
-            _draw_sample(sheet, (x + _COUNT + place * (_CELL + _GAP), top + _GAP), images, i)
+            _draw_sample(sheet, (x + _COUNT + place * (_CELL + _GAP), top + _GAP), images, i, label)
 
 
-def _draw_sample(sheet: Image.Image, at: tuple[int, int], images: ImageSet, i: int) -> None:
+def _members(images: VisionSet, label: int) -> NDArray[np.int64]:
+    """The images of a class, of a set of boxes those with an object of it."""
+    if isinstance(images, ImageSet):
+        return np.flatnonzero(images.labels.numpy() == label)
+    if isinstance(images, BoxSet):
+        return np.flatnonzero([bool((found.labels == label).any()) for found in images.objects])
+    return np.flatnonzero([bool((images.target(i) == label).any()) for i in range(len(images))])
+
+
+def _draw_sample(sheet: Image.Image, at: tuple[int, int], images: VisionSet, i: int, label: int) -> None:
     draw = ImageDraw.Draw(sheet)
     x, y = at
     draw.rectangle((x, y, x + _CELL - 1, y + _CELL - 1), fill=CELL_PAPER)
@@ -132,4 +145,10 @@ def _draw_sample(sheet: Image.Image, at: tuple[int, int], images: ImageSet, i: i
         for top, bottom in ((inset, _CELL - inset), (_CELL - inset, inset)):
             draw.line([(x + inset, y + top), (x + _CELL - inset, y + bottom)], fill=BAD, width=2)
         return
-    paste(sheet, at, pixels, _CELL)
+    left, top, width, height = paste(sheet, at, pixels, _CELL)
+    if isinstance(images, BoxSet):
+        found = images.objects[i]
+        across, down = width / images.sizes[i][0], height / images.sizes[i][1]
+        for x1, y1, x2, y2 in found.boxes[found.labels == label].tolist():
+            corners = (left + x1 * across, top + y1 * down, left + x2 * across - 1, top + y2 * down - 1)
+            draw.rectangle((*corners[:2], max(corners[0], corners[2]), max(corners[1], corners[3])), outline=BAD)

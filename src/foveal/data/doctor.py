@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from foveal.data.ailments import Finding, examine
+from foveal.data.ailments import examine
+from foveal.data.findings import Finding
 from foveal.data.formats import folder
 from foveal.data.open import root_of
-from foveal.data.scan import open_all, scan
+from foveal.data.scan import open_all, scan, tally
 
 _WIDTH = 100
 _CLASSES_SHOWN = 20
@@ -27,7 +28,9 @@ _MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A data set as it is. `counts` is split → class → images (readable or not); sizes are in pixels.
+    """A data set as it is. `per_split` counts its images, readable or not; sizes are in pixels.
+
+    `counts` is split → class → images; of a set of boxes its objects, of a set of masks the images where it occurs.
 
     `size` has min, median and max of width and height, `sizes` the number of distinct ones, `channels` the number of
     grey and colour images. `duplicates` counts groups of equal images (`exact_groups`) and the copies in them beyond
@@ -46,11 +49,18 @@ class Diagnosis:
     unreadable: int
     duplicates: Mapping[str, Any]
     findings: tuple[Finding, ...]
+    task: str
+    per_split: Mapping[str, int]
 
     @property
     def images(self) -> int:
         """All images, readable or not."""
-        return sum(sum(classes.values()) for classes in self.counts.values())
+        return sum(self.per_split.values())
+
+    @property
+    def objects(self) -> int:
+        """All objects of a set of boxes; 0 for other sets."""
+        return sum(sum(classes.values()) for classes in self.counts.values()) if self.task == "detect" else 0
 
     @property
     def imbalance(self) -> Mapping[str, float | None]:
@@ -71,10 +81,12 @@ class Diagnosis:
         return {
             "path": self.path,
             "format": self.format,
+            "task": self.task,
             "images": self.images,
+            "objects": self.objects,
             "classes": list(self.classes),
             "splits": {
-                split: {"images": sum(counts.values()), "imbalance": self.imbalance[split], "classes": dict(counts)}
+                split: {"images": self.per_split[split], "imbalance": self.imbalance[split], "classes": dict(counts)}
                 for split, counts in self.counts.items()
             },
             "size": {name: list(pair) for name, pair in self.size.items()} | {"distinct": self.sizes},
@@ -90,7 +102,10 @@ class Diagnosis:
         return "\n".join([*self._summary(), "", *self._table(), "", *self._findings()])
 
     def _summary(self) -> Iterator[str]:
-        yield from _wrapped(f"{self.path}: {self.images:,} images, {len(self.classes)} classes, format {self.format}")
+        boxes = f", {self.objects:,} objects" if self.task == "detect" else ""
+        yield from _wrapped(
+            f"{self.path}: {self.images:,} images{boxes}, {len(self.classes)} classes, format {self.format}"
+        )
         if self.size:
             low, middle, high = (
                 " × ".join(f"{side:g}" for side in self.size[name]) for name in ("min", "median", "max")
@@ -158,15 +173,9 @@ def diagnose(
     root = root_of(path)
     name, sets, refused = open_all(path)
     seen = scan(sets, progress)
-    present = {label for images in sets.values() for label in images.labels.tolist()}
     classes = next(iter(sets.values())).classes
-    counts = {
-        split: {
-            label: int(count)
-            for label, count in zip(classes, np.bincount(images.labels, minlength=len(classes)), strict=True)
-        }
-        for split, images in sets.items()
-    }
+    tallies = {split: tally(images) for split, images in sets.items()}
+    counts = {split: {name: found[name] for name in classes} for split, found in tallies.items()}
     flat = folder.flat_splits(root).keys() & {"test"} if name == "folder" else ()  # training refuses the others
     findings, duplicates = examine(os.fspath(root), sets, seen, refused, flat=flat, near=near, threshold=threshold)
     sides = seen.sizes[:, :2]
@@ -175,7 +184,7 @@ def diagnose(
         for kind, found in (("min", sides.min(0)), ("median", np.median(sides, 0)), ("max", sides.max(0))):
             size[kind] = (float(found[0]), float(found[1]))
     channels = {"grey": int((seen.sizes[:, 2] == 1).sum()), "colour": int((seen.sizes[:, 2] == 3).sum())}
-    named = tuple(label for i, label in enumerate(classes) if i in present)
+    named = tuple(name for name in classes if any(found[name] for found in tallies.values()))
     return Diagnosis(
         os.fspath(root),
         name,
@@ -187,6 +196,8 @@ def diagnose(
         len(seen.unreadable),
         duplicates,
         tuple(findings),
+        next(iter(sets.values())).task,
+        {split: len(images) for split, images in sets.items()},
     )
 
 

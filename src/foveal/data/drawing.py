@@ -18,12 +18,17 @@ CELL_PAPER = (243, 245, 248)
 BAD = (190, 60, 60)
 
 
-def paste(sheet: Image.Image, at: tuple[int, int], pixels: Tensor, cell: int) -> None:
-    """Draw uint8 [C, H, W] in the middle of the square cell of `cell` pixels whose upper left corner is `at`."""
+def paste(sheet: Image.Image, at: tuple[int, int], pixels: Tensor, cell: int) -> tuple[int, int, int, int]:
+    """Draw uint8 [C, H, W] in the middle of the square cell of `cell` pixels whose upper left corner is `at`.
+
+    Returns left, top, width and height of what was drawn.
+    """
     array = pixels.permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array)).convert("RGB")
     picture = _fitted(picture, cell)
-    sheet.paste(picture, (at[0] + (cell - picture.width) // 2, at[1] + (cell - picture.height) // 2))
+    left, top = at[0] + (cell - picture.width) // 2, at[1] + (cell - picture.height) // 2
+    sheet.paste(picture, (left, top))
+    return left, top, picture.width, picture.height
 
 
 def _fitted(picture: Image.Image, cell: int) -> Image.Image:

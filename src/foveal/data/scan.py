@@ -7,6 +7,7 @@ about 1 kB.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ArraySet, FileSet, ImageSet
+from foveal.data.boxset import BoxSet
+from foveal.data.dataset import ArraySet, FileSet, ImageSet, VisionSet
 from foveal.data.duplicates import Array, Prints, digest, prints, thumbnails
 from foveal.data.formats import _common, csv, folder
 from foveal.data.image import ImageDecodeError
@@ -54,7 +56,7 @@ class Scan:
     unreadable: tuple[Unreadable, ...]
 
 
-def scan(sets: Mapping[str, ImageSet], progress: Progress | None = None) -> Scan:
+def scan(sets: Mapping[str, VisionSet], progress: Progress | None = None) -> Scan:
     """Decode all images of the sets once. `progress` is called with (images done, all images)."""
     total = sum(len(images) for images in sets.values())
     done = 0
@@ -66,7 +68,7 @@ def scan(sets: Mapping[str, ImageSet], progress: Progress | None = None) -> Scan
     parts: list[Prints] = []
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for split, images in sets.items():
-            classes = [images.classes[label] for label in images.labels.tolist()]
+            classes = _labels(images)
             for start in range(0, len(images), _BLOCK):
                 block = range(start, min(start + _BLOCK, len(images)))
                 seen: list[_Seen] = []
@@ -87,7 +89,7 @@ def scan(sets: Mapping[str, ImageSet], progress: Progress | None = None) -> Scan
     return Scan(names, splits, labels, np.array(sizes, np.int64).reshape(-1, 3), Prints.join(parts), tuple(bad))
 
 
-def open_all(path: str | os.PathLike[str], seed: int = 0) -> tuple[str, dict[str, ImageSet], list[FovealError]]:
+def open_all(path: str | os.PathLike[str], seed: int = 0) -> tuple[str, dict[str, VisionSet], list[FovealError]]:
     """Every split of the set at `path`, opened in spite of its faults: the format, the sets, and what was refused.
 
     A set that `open_data` would refuse as a whole (a class without images in one split, say) is read file by file where
@@ -95,11 +97,12 @@ def open_all(path: str | os.PathLike[str], seed: int = 0) -> tuple[str, dict[str
     """
     root = root_of(path)
     found = detect(root)
-    sets: dict[str, ImageSet] = {}
+    sets: dict[str, VisionSet] = {}
     refused: dict[str, FovealError] = {}
     for split in found.splits(root):
         try:
-            sets[split] = found.open(root, split, seed=seed)
+            # Formats of boxes open with their faults, which the doctor lists
+            sets[split] = getattr(found, "read", found.open)(root, split, seed=seed)
         except FovealError as error:
             refused.setdefault(error.what, error)  # several splits often give the same reason
         except OSError as error:
@@ -119,7 +122,29 @@ class _Seen:
     small: Tensor
 
 
-def _look(images: ImageSet, block: range, pool: ThreadPoolExecutor) -> list[_Seen | ImageDecodeError]:
+def tally(images: VisionSet) -> Counter[str]:
+    """Images of each class; of a set of boxes its objects; of a set of masks the images in which a class occurs."""
+    if isinstance(images, ImageSet):
+        return Counter(_labels(images))
+    if isinstance(images, BoxSet):
+        return Counter(
+            {name: count for name, count in zip(images.classes, images.counts.tolist(), strict=True) if count}
+        )
+    there: Counter[str] = Counter()
+    for i in range(len(images)):
+        numbers = np.unique(images.target(i)).tolist()
+        there.update(images.classes[number] for number in numbers if number < len(images.classes))
+    return there
+
+
+def _labels(images: VisionSet) -> list[str]:
+    """The class of each image; all the same word where images have none."""
+    if isinstance(images, ImageSet):
+        return [images.classes[label] for label in images.labels.tolist()]
+    return [""] * len(images)
+
+
+def _look(images: VisionSet, block: range, pool: ThreadPoolExecutor) -> list[_Seen | ImageDecodeError]:
     if isinstance(images, ArraySet):
         pixels = images.images[block.start : block.stop]
         size = (pixels.shape[3], pixels.shape[2], pixels.shape[1])
@@ -130,6 +155,8 @@ def _look(images: ImageSet, block: range, pool: ThreadPoolExecutor) -> list[_See
             image = images.load(i)
         except ImageDecodeError as error:
             return error
+        except FovealError as error:  # an image that is not of its annotation's size
+            return ImageDecodeError(images.name(i), error.what, error.mend)
         return _Seen(digest(image), (image.shape[2], image.shape[1], image.shape[0]), thumbnails(image[None])[0])
 
     return list(pool.map(one, block))

@@ -1,0 +1,146 @@
+"""The arithmetic of detection against named peers, one run, alternating, medians; prints Markdown.
+
+    python benchmarks/detect.py [--part nms|coco|all] [--rounds 5] [--images 5000] [--threads 1]
+
+nms: `foveal.boxes.suppression.nms` against torchvision.ops.nms on 10,000 boxes, anywhere (uniform) and around 1,000
+objects (clustered), at IoU 0.5; the keep lists must be equal to the last index, or the script fails.
+coco: `foveal.metrics.coco` against pycocotools' COCOeval (bbox) on detections in memory, 80 classes, 100 detections and
+about 7 objects an image; both build their tables from the same arrays inside the time, and the twelve numbers must
+agree to 1e-9. pycocotools' printing is redirected and not part of the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import ops
+
+from foveal.boxes.suppression import nms
+from foveal.metrics.boxes import Found, Truth
+from foveal.metrics.coco import coco
+
+THRESHOLD = 0.5
+CLASSES = 80
+
+
+def uniform(count: int = 10_000) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    corner = torch.rand(count, 2, generator=random) * 1000
+    sides = 10 + torch.rand(count, 2, generator=random) * 90
+    return torch.cat((corner, corner + sides), 1), torch.rand(count, generator=random)
+
+
+def clustered(count: int = 10_000, objects: int = 1000) -> tuple[Tensor, Tensor]:
+    """Boxes as a detector gives them: each a moved and scaled copy of one of the objects."""
+    random = torch.Generator().manual_seed(1)
+    centre = torch.rand(objects, 2, generator=random) * 1000
+    side = 20 + torch.rand(objects, 2, generator=random) * 180
+    of = torch.randint(objects, (count,), generator=random)
+    middle = centre[of] + torch.randn(count, 2, generator=random) * side[of] * 0.05
+    half = side[of] * (torch.randn(count, 2, generator=random) * 0.05).exp() / 2
+    return torch.cat((middle - half, middle + half), 1), torch.rand(count, generator=random)
+
+
+def scenes(images: int) -> tuple[list[Found], list[Truth]]:
+    random = np.random.RandomState(2)
+    found, truth = [], []
+    for _ in range(images):
+        count = random.poisson(7)
+        corner = random.rand(count, 2) * 500
+        box = np.concatenate((corner, corner + 8 + random.rand(count, 2) ** 2 * 200), 1)
+        label = random.randint(0, CLASSES, count)
+        of = np.repeat(np.arange(count), 4)
+        near = box[of] + random.randn(len(of), 4) * 6
+        rest = max(100 - len(of), 0)
+        strange = random.rand(rest, 2) * 500
+        near = np.concatenate((near, np.concatenate((strange, strange + 5 + random.rand(rest, 2) * 150), 1)))
+        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
+        said = np.concatenate((label[of], random.randint(0, CLASSES, rest)))
+        score = np.concatenate((random.rand(len(of)), random.rand(rest) * 0.6))
+        found.append(Found(torch.from_numpy(near), torch.from_numpy(score), torch.from_numpy(said)))
+        truth.append(Truth(torch.from_numpy(box), torch.from_numpy(label)))
+    return found, truth
+
+
+def peer(found: list[Found], truth: list[Truth]) -> list[float]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    boxes: list[dict[str, Any]] = []
+    rows = []
+    for i, (f, t) in enumerate(zip(found, truth, strict=True)):
+        for (x1, y1, x2, y2), label in zip(t.boxes.tolist(), t.labels.tolist(), strict=True):
+            row = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            boxes.append(row | {"id": len(boxes) + 1, "image_id": i, "category_id": label})
+        sides = f.boxes.numpy().copy()
+        sides[:, 2:] -= sides[:, :2]
+        rows.append(np.column_stack((np.full(len(sides), i), sides, f.scores.numpy(), f.labels.numpy())))
+    with contextlib.redirect_stdout(io.StringIO()):
+        ground = COCO()
+        ground.dataset = {
+            "images": [{"id": i} for i in range(len(found))],
+            "annotations": boxes,
+            "categories": [{"id": k} for k in range(CLASSES)],
+        }
+        ground.createIndex()
+        run = COCOeval(ground, ground.loadRes(np.concatenate(rows)), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return [float(value) for value in run.stats]
+
+
+def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> str:
+    """Alternate both, one round of each not counted; a line of the table with medians and their ratio."""
+    times: dict[int, list[float]] = {0: [], 1: []}
+    for n in range(rounds + 1):
+        for which, run in enumerate((ours, theirs)):
+            start = time.perf_counter()
+            run()
+            if n:
+                times[which].append(time.perf_counter() - start)
+    mine, other = statistics.median(times[0]) * 1e3, statistics.median(times[1]) * 1e3
+    return f"| {name} | {mine:,.1f} | {other:,.1f} | {other / mine:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["nms", "coco", "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"{date.today()}, {platform.machine()}, torch {torch.__version__}, {arguments.threads} threads,", end=" ")
+    print(f"{arguments.rounds} rounds, medians in ms\n")
+    print("| what | foveal | peer | ratio |\n|---|---|---|---|")
+    if arguments.part in ("nms", "all"):
+        for name, (boxes, scores) in (("uniform", uniform()), ("clustered", clustered())):
+            kept = ops.nms(boxes, scores, THRESHOLD)
+            if not torch.equal(nms(boxes, scores, THRESHOLD), kept):
+                raise SystemExit(f"{name}: other boxes are kept than torchvision keeps")
+            run = [lambda f=f, b=boxes, s=scores: f(b, s, THRESHOLD) for f in (nms, ops.nms)]  # type: ignore[misc]
+            print(compare(f"NMS, 10,000 {name}, {len(kept):,} kept / torchvision", *run, arguments.rounds * 4))
+    if arguments.part in ("coco", "all"):
+        found, truth = scenes(arguments.images)
+        ours, theirs = list(coco(found, truth, CLASSES).figures.values()), peer(found, truth)
+        if not np.allclose(ours, theirs, atol=1e-9):
+            raise SystemExit(f"other figures than pycocotools: {ours} and {theirs}")
+        name = f"COCO AP, {arguments.images:,} images, {sum(len(f.labels) for f in found):,} boxes / pycocotools"
+        rounds = min(arguments.rounds, 3)
+        print(compare(name, lambda: coco(found, truth, CLASSES), lambda: peer(found, truth), rounds))
+
+
+if __name__ == "__main__":
+    main()
