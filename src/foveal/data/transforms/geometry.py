@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
@@ -204,21 +205,20 @@ class Affine(BatchTransform):
 
     def move(self, target: Target, u: Tensor) -> Target:
         """As `batch`."""
-        return warp_target(target, self._motions(extent(target), u)[0], self.outside)
+        return warp_target(target, Motion(*self._motions(extent(target), u)[0].tolist()), self.outside)
 
-    def _motions(self, image: Sequence[int], u: Tensor) -> list[Motion]:
+    def _motions(self, image: Sequence[int], u: Tensor) -> Motions:
         height, width = image
         low, high = self.scale
-        return [
-            Motion(
-                self.degrees * (2 * angle - 1),
-                self.shift * width * (2 * right - 1),
-                self.shift * height * (2 * down - 1),
-                low + (high - low) * size,
-                self.shear * (2 * shear - 1),
-            )
-            for angle, right, down, size, shear in u.tolist()
-        ]
+        angle, right, down, size, shear = u.numpy().astype(np.float64).T
+        columns = (
+            self.degrees * (2 * angle - 1),
+            self.shift * width * (2 * right - 1),
+            self.shift * height * (2 * down - 1),
+            low + (high - low) * size,
+            self.shear * (2 * shear - 1),
+        )
+        return np.stack(columns, 1)
 
 
 class Rotation(BatchTransform):
@@ -259,31 +259,40 @@ class Motion(NamedTuple):
     factor: float
     shear: float
 
-    def inverse(self, height: int, width: int) -> tuple[float, ...]:
-        """The rows (a, b, c), (d, e, f) of the way back, in coordinates that go from -1 to 1 over the image."""
-        angle, slope = math.radians(self.degrees), math.tan(math.radians(self.shear))
-        cosine, sine = math.cos(angle), math.sin(angle)
-        xx, xy = (cosine - slope * sine) / self.factor, (sine + slope * cosine) / self.factor
-        yx, yy = -sine / self.factor, cosine / self.factor
-        x, y = -(xx * self.right + xy * self.down), -(yx * self.right + yy * self.down)
-        return xx, xy * height / width, x * 2 / width, yx * width / height, yy, y * 2 / height
+
+Motions = NDArray[np.float64]  # [B, 5]: rows of the numbers of a Motion
 
 
-def warp(images: Tensor, motions: Sequence[Motion], fill: int = 0) -> Tensor:
+def _inverses(motions: Motions, height: int, width: int) -> Motions:
+    """The rows (a, b, c, d, e, f) of the ways back, float64 [B, 6]: x' = a x + b y + c and y' = d x + e y + f in
+    coordinates that go from -1 to 1 over the image."""
+    degrees, right, down, factor, shear = motions.T
+    # Python's functions: vectorised ones may differ in the last bit between a batch's body and its tail.
+    angles, shears = [list(map(math.radians, column.tolist())) for column in (degrees, shear)]
+    cosine, sine, slope = (
+        np.array(list(map(function, numbers)))
+        for function, numbers in ((math.cos, angles), (math.sin, angles), (math.tan, shears))
+    )
+    xx, xy = (cosine - slope * sine) / factor, (sine + slope * cosine) / factor
+    yx, yy = -sine / factor, cosine / factor
+    x, y = -(xx * right + xy * down), -(yx * right + yy * down)
+    return np.stack((xx, xy * height / width, x * 2 / width, yx * width / height, yy, y * 2 / height), 1)
+
+
+def warp(images: Tensor, motions: Motions | Sequence[Motion], fill: int = 0) -> Tensor:
     """Move image n by motions[n], about its centre: uint8 [B, C, H, W] → uint8 [B, C, H, W], bilinear.
 
     Each result pixel is fetched from where the inverse map leads: x_in = A⁻¹ (x_out - shift) with
     A = rotation · shear · factor.
     """
     count, _, height, width = images.shape
-    # Coefficients in Python floats: vectorised sines differ in the last bit between a batch's body and its tail.
-    matrix = torch.tensor([motion.inverse(height, width) for motion in motions])  # [B, 6]
+    rows = np.asarray(motions, dtype=np.float64).reshape(count, len(Motion._fields))
+    matrix = torch.from_numpy(_inverses(rows, height, width).astype(np.float32))  # [B, 6]
     a, b, c, d, e, f = matrix.view(count, 6, 1, 1).unbind(1)
     x = ((torch.arange(width) + 0.5) * 2 / width - 1).view(1, 1, width)
     y = ((torch.arange(height) + 0.5) * 2 / height - 1).view(1, height, 1)
-    grid = torch.empty(count, height, width, 2)
-    torch.add(a * x, b * y + c, out=grid[..., 0])
-    torch.add(d * x, e * y + f, out=grid[..., 1])
+    # Complex numbers: the fastest way to lay x and y side by side.
+    grid = torch.view_as_real(torch.complex(a * x + (b * y + c), d * x + (e * y + f)))
     return sampled(images, grid, fill)
 
 
