@@ -28,6 +28,7 @@ VERBS = (
     "explain",
     "report",
     "results",
+    "study",
 )
 
 
@@ -62,7 +63,7 @@ def test_the_examples_work_as_typed(
     for verb in VERBS:
         for line in examples(foveal(verb, "--help").out, verb):
             words = shlex.split(line)[1:]
-            result = foveal(*words, *(["--quick"] if verb == "train" else []))
+            result = foveal(*words, *(["--quick"] if verb in ("train", "study") else []))
             broken_rules = verb == "check" and "googlenet" in line  # the example of a network that fails
             assert result.status == (2 if broken_rules else 0), f"{line}\n{result.out}\n{result.err}"
             assert result.out.strip(), line

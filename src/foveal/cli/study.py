@@ -33,8 +33,8 @@ def study(
     """Do a study, or list them: a table, a chart, and what was published.
 
     \b
-      foveal study relu_tanh
-      foveal study chatfield data=./photos factors=stride,colour
+      foveal study polynomial
+      foveal study chatfield data=./photos factors=stride --seeds 1
 
     BASE is a recipe or a network. The same command goes on with a study that was interrupted.
     """

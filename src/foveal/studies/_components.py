@@ -39,6 +39,7 @@ def _kernel_size(base: Recipe) -> list[Variant]:
 def _kernel_number(base: Recipe) -> list[Variant]:
     """Half and twice the maps in every convolution."""
     steps = chain_of(base)
+    _first_conv(steps)  # there must be one
     found = []
     for label, times in (("half", 0.5), ("twice", 2.0)):
         changed = [
