@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 
@@ -23,6 +26,17 @@ def test_text_json_and_drawings(foveal: Callable[..., Any], tmp_path: Path) -> N
     )
     assert "1x2x3 → 1x5x7" in result.out and (tmp_path / "sizes.svg").read_text(encoding="utf-8").startswith("<svg")
     assert "1x100 → 1x50" in foveal("arithmetic", "pool", "--input", 100, "--dims", 1, "--kernel", 2).out
+
+
+def test_the_examples_of_its_help_work(
+    foveal: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^ *foveal (arithmetic .*)$", foveal("arithmetic", "--help").out, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        assert foveal(*shlex.split(line)).status == 0, line
+    assert (tmp_path / "conv.svg").is_file()
 
 
 def test_what_is_wrong_is_said(foveal: Callable[..., Any], tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from foveal.errors import FovealError, unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_UNITS = 8  # channels whose gradients on a picture are averaged
+
 
 @dataclass(frozen=True)
 class Network:
@@ -103,6 +105,8 @@ def show_fields(network: Network, layers: Sequence[str], image: str | None, out:
         from foveal.graph.effective_field import effective_field
 
         pixels, images = network.prepared(image, shape) if image else (None, None)
+        if images is not None:
+            images = images.expand(_UNITS, -1, -1, -1)  # each asks another channel
         measured = effective_field(model, shape, layers[-1] if layers else None, images=images)
         title = f"{Path(network.name).name}{'' if network.trained else ', untrained'}"
         sketch = draw_fields(found, shape, image=pixels, chosen=layers, effective=measured, title=title)

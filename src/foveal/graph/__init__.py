@@ -3,10 +3,12 @@
 Each function has its name's module (replace_head and remove_head: heads); code of this package imports from there.
 """
 
+from foveal.graph.arithmetic import arithmetic as arithmetic
 from foveal.graph.convolutionalize import convolutionalize as convolutionalize
 from foveal.graph.count import count as count
 from foveal.graph.cut import cut as cut
 from foveal.graph.dilate import dilate as dilate
+from foveal.graph.effective_field import effective_field as effective_field
 from foveal.graph.heads import remove_head as remove_head
 from foveal.graph.heads import replace_head as replace_head
 from foveal.graph.matrix import matrix as matrix
