@@ -9,7 +9,11 @@ from torch import nn
 from foveal.data.image import load_image
 from foveal.errors import FovealError
 from foveal.explanations import explain, explain_to_file
-from foveal.explanations.filters import filters
+from foveal.explanations.filters import filters as explain_filters
+
+
+def filters(model: nn.Module, *given: torch.Tensor, **options: object) -> torch.Tensor:
+    return explain_filters(model, *given, **options).picture  # type: ignore[arg-type]
 
 
 def test_tiles_show_the_weights() -> None:

@@ -1,4 +1,4 @@
-"""Verbs that use a run: evaluate, predict, dense, explain, report."""
+"""Verbs that use a run: evaluate, predict, dense, report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.catalog import names
-from foveal.cli.networks import Checkpoint, NetworkWeights, Partial, Weights, chosen, opened
-from foveal.cli.settings import parse_options, parse_settings
+from foveal.cli.networks import Checkpoint, Weights, chosen
+from foveal.cli.settings import parse_settings
 from foveal.cli.tables import table
 from foveal.errors import FovealError
 
@@ -26,7 +26,7 @@ _KINDS = 30  # ancestors that the terminal shows
 
 def register(app: typer.Typer) -> None:
     """Add this file's verbs to the application."""
-    for verb in (evaluate, predict, dense, explain, report):
+    for verb in (evaluate, predict, dense, report):
         app.command(no_args_is_help=True)(verb)
 
 
@@ -155,30 +155,6 @@ def dense(
         typer.echo(json.dumps({"file": str(file), "size": size, "stride": stride, "shares": dict(shares)}, indent=2))
         return
     typer.echo(f"{file}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares[:5]))
-
-
-def explain(
-    method: Annotated[str, typer.Argument(help=f"The method: {', '.join(names('explanation'))}.")],
-    network: Annotated[str, typer.Argument(help="A run's folder, or a network.")],
-    options: Annotated[list[str] | None, typer.Argument(help="The method's options, as key=value.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The picture to write.", show_default="METHOD.png")] = None,
-    weights: NetworkWeights = None,
-    partial: Partial = False,
-) -> None:
-    """Draw what a network sees.
-
-    \b
-      foveal explain filters runs/lenet5_digits-1
-      foveal explain filters runs/lenet5_digits-1 --out filters.png
-    """
-    import torch
-
-    from foveal.explanations import explain_to_file
-
-    model, input_ = opened(network, {}, weights, partial)
-    image = torch.zeros(input_) if input_ else None
-    file = explain_to_file(method, model, out or Path(f"{method}.png"), image, **parse_options(options or []))
-    typer.echo(f"{method}: {file}")
 
 
 def report(run: RunFolder) -> None:

@@ -6,16 +6,16 @@ As in Krizhevsky, Sutskever and Hinton (2012), figure 3, and Zeiler and Fergus (
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.explanations._common import Explanation
+from foveal.explanations._draw import grid
 
 _WIDTH, _TILE = 500, 80  # pixels of the grid, and at most of one tile, when the enlargement is not given
-_GAP = 2  # pixels between filters
-_PAPER = 255  # grey level of the gaps
 
 
 def filters(
@@ -23,12 +23,15 @@ def filters(
     image: Tensor | None = None,
     target: int | None = None,
     *,
+    input: Sequence[int] | None = None,
     layer: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
     scale: str = "each",
-) -> Tensor:
-    """The weights that meet the pixels, one tile per filter: uint8 [3, H, W].
+) -> Explanation:
+    """The weights that meet the pixels, one tile per filter.
+
+    Arrays: filters, the weights as the layer has them.
 
     Mid-grey is a weight of 0, brighter is positive, darker is negative. A convolution over three channels is shown in
     colour, over one channel in grey; over any other number, each channel is a tile and each filter a row. A linear
@@ -37,8 +40,9 @@ def filters(
     Args:
         model: a network; nothing of it is changed, and it is not run.
         image: an image [C, H, W] or batch [B, C, H, W] as the network takes it. Only its shape is used, and only for a
-            linear layer; without it, a square grey (or colour) image is assumed.
+            linear layer; without it and without `input`, a square grey (or colour) image is assumed.
         target: unused: filters belong to no class.
+        input: (C, H, W) where no image is given.
         layer: the layer's name; by default the first convolution or linear layer in the order of definition.
         columns: tiles in a row; by default the grid is about square.
         zoom: enlargement of each weight in pixels; by default the grid comes out about 500 pixels wide.
@@ -51,7 +55,11 @@ def filters(
         raise FovealError(f"scale={scale!r}: filters are scaled together or one by one", "give scale=each or scale=all")
     name, found = _layer(model, layer)
     weights = found.weight.detach().to("cpu", torch.float32)
-    tiles = weights if isinstance(found, nn.Conv2d) else _templates(weights, image, name)  # [N, C, h, w]
+    tiles = (
+        weights
+        if isinstance(found, nn.Conv2d)
+        else _templates(weights, image.shape if image is not None else input, name)
+    )
     if not bool(tiles.isfinite().all()):
         raise FovealError(f"{name} holds weights that are not finite", "the training has diverged: lower its rate")
     dims = (1, 2, 3) if scale == "each" else (0, 1, 2, 3)
@@ -63,7 +71,8 @@ def filters(
     columns = columns or math.ceil(math.sqrt(len(pixels)))
     side = max(pixels.shape[2:])
     zoom = zoom or max(1, min(_TILE // side, _WIDTH // (columns * side)))
-    return _grid(pixels.expand(-1, 3, -1, -1), columns, zoom)
+    picture = grid(pixels.expand(-1, 3, -1, -1), columns, zoom)
+    return Explanation({"filters": weights.clone()}, {"filters": picture}, f"{name}: {len(weights)} filters")
 
 
 def _layer(model: nn.Module, name: str | None) -> tuple[str, nn.Conv2d | nn.Linear]:
@@ -84,15 +93,15 @@ def _layer(model: nn.Module, name: str | None) -> tuple[str, nn.Conv2d | nn.Line
     return name, layers[name]
 
 
-def _templates(weights: Tensor, image: Tensor | None, name: str) -> Tensor:
+def _templates(weights: Tensor, image: Sequence[int] | None, name: str) -> Tensor:
     """The rows of a linear layer [N, features] in the shape of the image: [N, C, H, W]."""
     features = weights.shape[1]
     if image is not None:
-        shape = tuple(image.shape[-3:])
+        shape = tuple(image[-3:])
         if len(shape) == 3 and math.prod(shape) == features:
             return weights.reshape(-1, *shape)
         raise FovealError(
-            f"{name} takes {features} values, but the image of shape {tuple(image.shape)} has {math.prod(shape)}",
+            f"{name} takes {features} values, but the image of shape {tuple(image)} has {math.prod(shape)}",
             "give an image of the size that the network takes",
         )
     for channels in (1, 3):
@@ -102,16 +111,3 @@ def _templates(weights: Tensor, image: Tensor | None, name: str) -> Tensor:
     raise FovealError(
         f"{name} takes {features} values, which are no square image", "give an image that the network takes"
     )
-
-
-def _grid(tiles: Tensor, columns: int, zoom: int) -> Tensor:
-    """Tiles uint8 [N, 3, h, w] side by side, row by row, each pixel enlarged: uint8 [3, H, W]."""
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    large = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    framed = F.pad(large, (0, _GAP, 0, _GAP), value=_PAPER)
-    h, w = framed.shape[2:]
-    grid = torch.full((rows * columns, 3, h, w), _PAPER, dtype=torch.uint8)
-    grid[: len(tiles)] = framed
-    picture = grid.reshape(rows, columns, 3, h, w).permute(2, 0, 3, 1, 4).reshape(3, rows * h, columns * w)
-    return picture[:, :-_GAP, :-_GAP].contiguous()

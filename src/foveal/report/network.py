@@ -17,7 +17,7 @@ _OPEN_ROWS = 100
 def first_layer(model: nn.Module, input: tuple[int, int, int]) -> Html:
     """The filters that meet the pixels; a network without any is said to have none."""
     try:
-        grid = filters(model, torch.zeros(input))
+        grid = filters(model, torch.zeros(input)).picture
     except FovealError as error:
         return section("filters", "First-layer filters", paragraph(f"Not shown: {error.what}.", "note"))
     caption = "Mid-grey is a weight of zero, brighter positive, darker negative; each filter uses the whole range."
