@@ -24,7 +24,6 @@ from foveal.graph.convolutionalize import convolutionalize
 from foveal.graph.swap import sharing
 from foveal.layers.alignment import CropLike, MirrorPad
 from foveal.layers.sliding import SlidingLinear
-from foveal.layers.upsampling import BilinearUpsample
 from foveal.models.classify.vgg import vgg16
 from foveal.types import Facts
 
@@ -62,7 +61,7 @@ class Dilated(nn.Module):
             self.add_module(name, layer)
         self.score = nn.Conv2d(4096, num_classes, 1)
         self.context = _context(num_classes, context)
-        self.up = BilinearUpsample(8)
+        self.up = nn.Upsample(scale_factor=8, mode="bilinear")
         self.crop = CropLike()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError, unknown
-from foveal.layers.alignment import ResizeLike
+from foveal.layers.alignment import CropLike
 from foveal.layers.channels import ChannelSlice
 from foveal.layers.switched import initialise_he
 from foveal.types import Facts
@@ -54,15 +54,15 @@ class FCNN(nn.Module):
             self.add_module(f"path{number}", _path(channels, num_classes if fusion == "decision" else None))
         maps = num_classes if fusion == "decision" else 16
         self.fuse = nn.Conv2d(maps * len(own), num_classes, 1)
-        self.up = ResizeLike()
+        self.up, self.crop = nn.Upsample(scale_factor=4, mode="bilinear"), CropLike()
 
     def forward(self, images: Tensor) -> Tensor:
         found = [self.get_submodule(f"path{n}")(self.get_submodule(f"cue{n}")(images)) for n in self.paths]
-        return self.up(self.fuse(torch.cat(found, 1)), images)  # type: ignore[no-any-return]
+        return self.crop(self.up(self.fuse(torch.cat(found, 1))), images)  # type: ignore[no-any-return]
 
 
 def fcnn(num_classes: int = 2, *, cues: Sequence[int] = (3,), fusion: Fusion = "feature") -> FCNN:
-    """FCNN, images [N, sum(cues), H, W] of any size from 4 on → scores [N, num_classes, H, W].
+    """FCNN, images [N, sum(cues), H, W] of any size → scores [N, num_classes, H, W].
 
     cues: how many of the channels belong to each cue, in order: (3,) is a colour image alone, (3, 2, 1) colour, two
     channels of optical flow and a background. fusion: "input", "feature" or "decision". Raises FovealError for another
@@ -84,7 +84,7 @@ def _path(channels: int, num_classes: int | None) -> nn.Sequential:
         layers[f"conv{number}"] = nn.Conv2d(channels, maps, kernel, padding=kernel // 2)
         layers[f"relu{number}"] = nn.ReLU()
         if number <= 2:
-            layers[f"pool{number}"] = nn.MaxPool2d(2)
+            layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)
         channels = maps
     if num_classes is not None:
         layers["score"] = nn.Conv2d(channels, num_classes, 1)

@@ -7,7 +7,8 @@ A full-resolution residual unit (FRRU) puts the pooled residual stream beside th
 adds a 1x1 convolution of the result, unpooled, to the residual stream. What table 1 leaves open is as in the authors'
 code: the streams are pooled by their maximum; the pooling stream is upsampled bilinearly, what goes back to the
 residual stream by repetition; the 1x1 convolution that opens the residual stream has batch normalisation and no ReLU; a
-residual unit ends in batch normalisation, without ReLU behind the sum.
+residual unit ends in batch normalisation, without ReLU behind the sum. Poolings round up, and what upsampling then has
+too much is cut, so that every size works.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from foveal.layers.alignment import ResizeLike
+from foveal.layers.alignment import CropLike
 from foveal.layers.switched import initialise_he
 from foveal.types import Facts
 
@@ -70,15 +71,15 @@ class FRRU(nn.Module):
     def __init__(self, channels: int, maps: int, scale: int) -> None:
         super().__init__()
         self.pool = nn.MaxPool2d(scale, ceil_mode=True)
-        self.align = ResizeLike("nearest")
         self.conv1 = _conv(channels + _LANES, maps, 3)
         self.conv2 = _conv(maps, maps, 3)
         self.conv3 = nn.Conv2d(maps, _LANES, 1)
-        self.unpool = ResizeLike("nearest")
+        self.unpool = nn.Upsample(scale_factor=scale, mode="nearest")
+        self.crop = CropLike()
 
     def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.conv2(self.conv1(torch.cat((y, self.align(self.pool(z), y)), 1)))
-        return y, z + self.unpool(self.conv3(y), z)
+        y = self.conv2(self.conv1(torch.cat((y, self.pool(z)), 1)))
+        return y, z + self.crop(self.unpool(self.conv3(y)), z)
 
 
 class FRRN(nn.Module):
@@ -92,13 +93,16 @@ class FRRN(nn.Module):
         self.split = _conv(_BASE, _LANES, 1, relu=False)
         maps, last = _BASE, 1
         for step, (scale, count, width) in enumerate(plan, start=1):
-            change = nn.MaxPool2d(2, ceil_mode=True) if scale > last else ResizeLike()
-            self.add_module(f"{'pool' if scale > last else 'up'}{step}", change)
+            if scale > last:
+                self.add_module(f"pool{step}", nn.MaxPool2d(2, ceil_mode=True))
+            else:
+                self.add_module(f"up{step}", _upsample())
+                self.add_module(f"crop{step}", CropLike())
             for number in range(1, count + 1):
                 self.add_module(f"frru{step}_{number}", FRRU(maps, width, scale))
                 maps = width
             last = scale
-        self.up = ResizeLike()
+        self.up, self.crop = _upsample(), CropLike()
         self.tail = nn.Sequential(
             OrderedDict((f"unit{n}", ResidualUnit(maps + _LANES if n == 1 else _BASE, _BASE)) for n in (1, 2, 3))
         )
@@ -114,11 +118,11 @@ class FRRN(nn.Module):
                 sizes.append(y)
             else:
                 sizes.pop()
-                y = self.get_submodule(f"up{step}")(y, sizes[-1])
+                y = self.get_submodule(f"crop{step}")(self.get_submodule(f"up{step}")(y), sizes[-1])
             for number in range(1, count + 1):
                 y, z = self.get_submodule(f"frru{step}_{number}")(y, z)
             last = scale
-        return self.score(self.tail(torch.cat((self.up(y, images), z), 1)))  # type: ignore[no-any-return]
+        return self.score(self.tail(torch.cat((self.crop(self.up(y), images), z), 1)))  # type: ignore[no-any-return]
 
 
 def frrn_a(num_classes: int = 19, *, channels: int = 3) -> FRRN:
@@ -135,6 +139,10 @@ def _network(num_classes: int, channels: int, plan: Plan) -> FRRN:
     model = FRRN(num_classes, channels, plan)
     initialise_he(model)
     return model
+
+
+def _upsample() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="bilinear")
 
 
 def _conv(channels: int, maps: int, kernel: int, *, relu: bool = True) -> nn.Sequential:

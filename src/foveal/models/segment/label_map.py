@@ -15,7 +15,6 @@ from torch import nn
 from foveal.errors import FovealError
 from foveal.layers.channels import ToMaps
 from foveal.layers.switched import initialise_he
-from foveal.layers.upsampling import BilinearUpsample
 from foveal.types import Facts
 
 _STRIDE = 4  # of the label map
@@ -56,7 +55,7 @@ def label_map(
     layers["relu5"] = nn.ReLU()
     layers["fc6"] = nn.Linear(hidden, num_classes * (height // stride) * (width // stride))
     layers["map"] = ToMaps((num_classes, height // stride, width // stride))
-    layers["up"] = BilinearUpsample(stride)
+    layers["up"] = nn.Upsample(scale_factor=stride, mode="bilinear")
     model = nn.Sequential(layers)
     initialise_he(model)
     return model
