@@ -29,6 +29,8 @@ MOVING = (
     "resize_exact(77, 150)",
     "scale_jitter(50, 160)",
     "random_resized_crop(64)",
+    "letterbox(110, 90)",
+    "zoom_out(2, 0.8, fill=0)",
 )
 STILL = ("pca_colour(0.5)", "color_jitter(0.4, 0.4, 0.4)", "colour_cast", "vignette", "grey")
 HEIGHT, WIDTH = 96, 120

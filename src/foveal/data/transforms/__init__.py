@@ -5,7 +5,7 @@ from foveal.data.transforms.colour import ColorJitter, ColourCast, Grey, PcaColo
 from foveal.data.transforms.geometry import Affine, CenterCrop, CornerCrop, Flip, Pad, PadCrop, RandomCrop, Rotation
 from foveal.data.transforms.lens import LensDistortion
 from foveal.data.transforms.parse import parse_transforms, transforms
-from foveal.data.transforms.sizes import RandomResizedCrop, Resize, ResizeExact, ScaleJitter
+from foveal.data.transforms.sizes import Letterbox, RandomResizedCrop, Resize, ResizeExact, ScaleJitter, ZoomOut
 
 __all__ = [
     "Affine",
@@ -17,6 +17,7 @@ __all__ = [
     "Flip",
     "Grey",
     "LensDistortion",
+    "Letterbox",
     "Pad",
     "PadCrop",
     "PcaColour",
@@ -28,6 +29,7 @@ __all__ = [
     "Rotation",
     "ScaleJitter",
     "Vignette",
+    "ZoomOut",
     "parse_transforms",
     "transforms",
 ]

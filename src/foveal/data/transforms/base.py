@@ -118,6 +118,25 @@ def bordered(images: Tensor, padding: int, fill: Fill) -> Tensor:
     return torch.from_numpy(result)
 
 
+def placed(images: Tensor, corner: tuple[int, int], size: tuple[int, int], fill: Fill) -> Tensor:
+    """The images on a ground of `size` (height, width) and one colour, their upper left corner at (row, column)."""
+    values = torch.tensor(fill, dtype=torch.uint8).view(-1, 1, 1)
+    count, channels, height, width = images.shape
+    if len(values) not in (1, channels):
+        raise FovealError(f"fill has {len(values)} values for images of {channels} channels")
+    result = values.expand(count, channels, *size).contiguous()
+    result[:, :, corner[0] : corner[0] + height, corner[1] : corner[1] + width] = images
+    return result
+
+
+def moved_into(target: Target, corner: tuple[int, int], size: tuple[int, int], outside: int) -> Target:
+    """A mask or boxes as `placed` moves their image."""
+    height, width = extent(target)
+    rest = [corner[1], corner[0], size[1] - corner[1] - width, size[0] - corner[0] - height]
+    moved: Target = functional.pad(target, rest, fill=outside)
+    return moved
+
+
 def check_fill(fill: Fill) -> Fill:
     """`fill` itself; FovealError unless within 0 to 255."""
     if not all(0 <= value <= 255 for value in ((fill,) if isinstance(fill, int) else fill)):

@@ -9,7 +9,19 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from foveal.data.transforms.base import BatchTransform, Size, Target, at_most, extent, pair, resized
+from foveal.data.transforms.base import (
+    BatchTransform,
+    Fill,
+    Size,
+    Target,
+    at_most,
+    check_fill,
+    extent,
+    moved_into,
+    pair,
+    placed,
+    resized,
+)
 from foveal.errors import FovealError
 
 
@@ -53,6 +65,79 @@ class ResizeExact(BatchTransform):
     def move(self, target: Target, u: Tensor) -> Target:
         """As `batch`."""
         return resized(target, (self.height, self.width))
+
+
+class Letterbox(BatchTransform):
+    """Scale until the whole image fits into `height` x `width` pixels, in its proportions, and fill what is left.
+
+    The image stands in the middle; what is around it has colour `fill`. Detectors with an input of fixed size see
+    objects in their true shape so.
+    """
+
+    def __init__(self, height: int, width: int, fill: Fill = 0) -> None:
+        super().__init__()
+        self.height, self.width = pair((height, width))
+        self.fill = check_fill(fill)
+
+    @property
+    def min_side(self) -> int:
+        """The larger of height and width: so no side comes out too small."""
+        return max(self.height, self.width)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, height, width]."""
+        size = self._size(images.shape[-2:])
+        return placed(_resized(images, size), self._corner(size), (self.height, self.width), self.fill)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        size = self._size(extent(target))
+        return moved_into(resized(target, size), self._corner(size), (self.height, self.width), self.outside)
+
+    def _size(self, image: Sequence[int]) -> tuple[int, int]:
+        factor = min(self.height / image[0], self.width / image[1])
+        return max(1, round(image[0] * factor)), max(1, round(image[1] * factor))
+
+    def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        return (self.height - size[0]) // 2, (self.width - size[1]) // 2
+
+
+class ZoomOut(BatchTransform):
+    """With chance `p`, make the image smaller by a factor drawn evenly from 1 to `most`, and put it anywhere.
+
+    SSD's "expansion" (Liu et al., ECCV 2016, section 3.6: a canvas of up to 16 times the area, so 4 times the side),
+    without the larger canvas: the image keeps its size, and is scaled once. Around it is colour `fill`.
+    """
+
+    draws = 4
+
+    def __init__(self, most: float = 4, p: float = 0.5, fill: Fill = 0) -> None:
+        super().__init__()
+        if most < 1 or not 0 <= p <= 1:
+            raise FovealError(f"zoom_out(most={most}, p={p})", "most is a factor of 1 or more, p a chance")
+        self.most, self.p, self.fill = most, p, check_fill(fill)
+
+    def batch(self, images: Tensor, u: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, C, H, W]."""
+        size = (images.shape[-2], images.shape[-1])
+        result = []
+        for image, row in zip(images[:, None], u, strict=True):
+            small, corner = self._place(size, row)
+            result.append(image if small == size else placed(_resized(image, small), corner, size, self.fill))
+        return torch.cat(result)
+
+    def move(self, target: Target, u: Tensor) -> Target:
+        """As `batch`."""
+        size = extent(target)
+        small, corner = self._place(size, u[0])
+        return target if small == size else moved_into(resized(target, small), corner, size, self.outside)
+
+    def _place(self, size: tuple[int, int], row: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The smaller size, and where its upper left corner goes."""
+        chance, share, down, right = row.tolist()
+        factor = 1 + (self.most - 1) * share if chance < self.p else 1.0
+        small = max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
+        return small, (int(down * (size[0] - small[0] + 1)), int(right * (size[1] - small[1] + 1)))
 
 
 class ScaleJitter(BatchTransform):

@@ -1,0 +1,1 @@
+"""Windows that may hold an object, without knowing which: sliding windows and selective search."""
