@@ -150,4 +150,4 @@ def _published(name: str) -> str:
 
 
 def _said(rows: Sequence[Mapping[str, Cell]]) -> str:
-    return "; ".join(f"{row['factor']} {row['variant']} {row['change']:+}" for row in rows) or "nothing was varied"
+    return "; ".join(f"{row['factor']} {row['variant']} {row['change']:+.2f}" for row in rows) or "nothing was varied"

@@ -24,7 +24,7 @@ def polynomial(
     *,
     degrees: Sequence[int] = (1, 2, 4, 9, 10),
     points: int = 10,
-    noise: float = 0.1,
+    noise: float = 0.2,
     decay: float = 0.01,
 ) -> Outcome:
     """Polynomials of several degrees through noisy points of y = x²: errors at the points and between them.
