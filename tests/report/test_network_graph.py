@@ -85,3 +85,9 @@ def test_the_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FovealError, match="cannot be written"):
         sketch.save(tmp_path / "file" / "graph.svg")
+
+
+def test_a_block_with_several_ways_out_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_graph, "_MOST", 10)
+    names = {box.name for box in network_graph.boxes(*model("msdnet"))}
+    assert {"layer0.scale1", "layer0.scale2", "layer1.scale3", "layer24"} <= names and "layer0" not in names

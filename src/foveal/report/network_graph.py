@@ -131,9 +131,15 @@ def _light(layer: LayerShape) -> bool:
 def _blocks(layers: Sequence[LayerShape]) -> dict[str, str]:
     """Each layer's box where modules are drawn as one; chains between them as ever.
 
-    A child of the network is one box, unless it is a stage of many: then each of its own children is.
+    A child of the network is one box, unless it is a stage of many or has several ways out: then each of its own
+    children is.
     """
     home = _chain(layers)
+    exits: dict[str, set[str]] = {}
+    for layer in layers:
+        for source in layer.sources:
+            if source.partition(".")[0] != layer.path.partition(".")[0]:
+                exits.setdefault(source.partition(".")[0], set()).add(source)
     parts: dict[str, set[str]] = {}
     for path, chain in home.items():
         if "." in path:
@@ -141,7 +147,8 @@ def _blocks(layers: Sequence[LayerShape]) -> dict[str, str]:
     first: dict[str, str] = {}  # of a chain, the first layer outside the blocks
     for path, chain in home.items():
         part = path.partition(".")[0]
-        depth = (1 if len(parts[part]) <= _BLOCK else 2) if part in parts else 0
+        whole = len(parts.get(part, ())) <= _BLOCK and len(exits.get(part, ())) <= 1
+        depth = 0 if part not in parts else 1 if whole else 2
         inside = depth and path.count(".") >= depth
         home[path] = ".".join(path.split(".")[:depth]) if inside else first.setdefault(chain, path)
     return home
