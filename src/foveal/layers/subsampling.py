@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+_COMPLEX = (torch.float32, torch.float64)  # the types whose pairs torch can make complex numbers of
+
+
+class _Quarter(torch.autograd.Function):
+    """Sums over 2x2 windows. The gradient is each sum's, four times: autograd would add up zeros for every slice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        sums = x[..., 0::2, :] + x[..., 1::2, :]
+        return sums[..., 0::2] + sums[..., 1::2]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        pairs = torch.view_as_real(torch.complex(gradient, gradient)).flatten(-2)  # the fastest way to double columns
+        return torch.stack((pairs, pairs), -2).flatten(-3, -2)
+
+
+def _quarter(x: Tensor) -> Tensor:
+    sums: Tensor = _Quarter.apply(x)
+    return sums
 
 
 class Subsampling(nn.Module):
@@ -27,7 +50,13 @@ class Subsampling(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Sums of strided slices, rows first: on the CPU twice as fast as avg_pool2d or a depthwise convolution.
+        halving = self.kernel_size == self.stride == 2 and self.dilation == 1 and not (x.shape[-2] | x.shape[-1]) & 1
+        total = _quarter(x) if halving and x.dtype in _COMPLEX else self._sums(x)
+        # not addcmul, which takes three times as long with coefficients that are broadcast
+        return total * self.weight[:, None, None] + self.bias[:, None, None]
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Sums of strided slices, rows first: on the CPU twice as fast as avg_pool2d or a depthwise convolution."""
         rows = self._starts(x.shape[-2])
         sums = x[..., rows[0], :]
         for row in rows[1:]:
@@ -36,7 +65,7 @@ class Subsampling(nn.Module):
         total = sums[..., columns[0]]
         for column in columns[1:]:
             total = total + sums[..., column]
-        return torch.addcmul(self.bias[:, None, None], total, self.weight[:, None, None])
+        return total
 
     def _starts(self, size: int) -> list[slice]:
         """For each offset in the window, the slice of that offset over all windows along an axis of `size`."""

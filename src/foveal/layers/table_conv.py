@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+
+class _Convolution(torch.autograd.Function):
+    """F.conv2d on a CPU. For few channels the weights' gradient is found twice as fast with channels last, and that of
+    the input twice as fast without."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, window: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.window = window  # stride and padding
+        return F.conv2d(x, weight, bias, *window)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        to_x = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_x = conv2d_input(x.shape, weight, gradient, *ctx.window)  # type: ignore[no-untyped-call]
+        last = [t.contiguous(memory_format=torch.channels_last) for t in (x, gradient)]
+        to_weight = conv2d_weight(last[0], weight.shape, last[1], *ctx.window)  # type: ignore[no-untyped-call]
+        if ctx.needs_input_grad[2]:
+            to_bias = gradient.sum((0, 2, 3))
+        return to_x, to_weight, to_bias, None
 
 
 class TableConv2d(nn.Module):
@@ -72,6 +96,9 @@ class TableConv2d(nn.Module):
         if self.transposed:
             weight = self.dense_weight().transpose(0, 1)
             return F.conv_transpose2d(x, weight, self.bias, self.stride, self.padding, self.stride - 1)
+        if x.device.type == "cpu" and x.is_contiguous() and not torch.is_autocast_enabled("cpu"):
+            y: Tensor = _Convolution.apply(x, self.dense_weight(), self.bias, (self.stride, self.padding))
+            return y
         return F.conv2d(x, self.dense_weight(), self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
