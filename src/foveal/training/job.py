@@ -19,11 +19,12 @@ from foveal.data.loader import Loader
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.tasks import classify, task
-from foveal.training import checkpoint, device, mean_image
+from foveal.training import checkpoint, device, lanes, mean_image
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
 from foveal.training.inputs import Inputs, PreparedSet, Reduced, resident, view
+from foveal.training.lanes import Lanes
 from foveal.training.loop import Losses, fit, seed_generators
 from foveal.training.objective import objective
 from foveal.training.optim import make_optimizer
@@ -52,6 +53,11 @@ class Job:
         self.task.check(self.model, facts.output, len(inputs.classes), recipe.input)
         self.losses = objective(recipe, inputs)
         self.placement = device.choose(recipe, facts, group.local_rank)
+        if group.world > 1:
+            self.placement = replace(self.placement, lanes=1)  # each process is one
+        if self.placement.lanes > 1:
+            lanes.check(self.model)
+        self.lanes: Lanes | None = None
         if recipe.mean_image:
             image = self._mean_image() if group.first else torch.empty(recipe.input)
             self.placement = replace(self.placement, mean_image=group.share(image))
@@ -110,6 +116,8 @@ class Job:
             device.keep_freed_memory()
         self.model = self.placement.place(self.model)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        if self.placement.lanes > 1:
+            self.lanes = Lanes(self.placement.lanes)
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         self.scaler = torch.amp.GradScaler("cuda") if self.placement.dtype == torch.float16 else None
 
@@ -169,6 +177,7 @@ class Job:
             schedule=self.schedule,
             precision=self.placement,
             accumulate=self.recipe.accumulate,
+            lanes=self.lanes,
             clip=self.recipe.clip,
             ema=self.average,
             scaler=self.scaler,
@@ -320,8 +329,10 @@ class Job:
         return f"{self.task.best(best[0]):.2f} % at update {self.position.best.step}" if best else ""
 
     def close(self) -> None:
-        """End the loader's processes."""
+        """End the loader's processes and the lanes."""
         self.loader.close()
+        if self.lanes:
+            self.lanes.close()
 
 
 class _Objective(nn.Module):

@@ -16,6 +16,7 @@ from foveal.data.draws import mix
 from foveal.errors import FovealError
 from foveal.training.device import Placement
 from foveal.training.ema import Average
+from foveal.training.lanes import Lanes
 from foveal.types import Batch, Step
 
 Losses = Callable[[nn.Module, Tensor, Any], dict[str, Tensor]]
@@ -32,6 +33,7 @@ def fit(
     schedule: Callable[[int], float],
     precision: Placement,
     accumulate: int = 1,
+    lanes: Lanes | None = None,
     clip: float = 0.0,
     ema: Average | None = None,
     scaler: torch.amp.GradScaler | None = None,
@@ -46,7 +48,8 @@ def fit(
     uint8 images into the network's input. schedule(s) is the rate of update s, counted from 0. Torch's random numbers,
     hence dropout, are seeded before each update from (seed, s): they depend on the position alone. `accumulate` cuts a
     batch into parts whose gradients are added: the same batch for the optimiser in less memory, except that batch
-    normalisation sees each part by itself. `clip` bounds the norm of the whole gradient.
+    normalisation sees each part by itself. `lanes` compute a batch, or each such part, side by side. `clip` bounds the
+    norm of the whole gradient.
 
     Every term is checked to be finite, before the update with read_every=1, otherwise when the terms are read, every
     `read_every` updates or as soon as a consumer looks at `Step.losses`: waiting for a GPU at each update is dear.
@@ -54,33 +57,47 @@ def fit(
     """
     model.train()
     reader = _Reader(read_every, reduce)
-    for step, batch in enumerate(batches, start + 1):
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def ask(images: Tensor, targets: Any) -> dict[str, Tensor]:
+        prepared = prepare_batch(images)
+        with precision.autocast():
+            return losses(model, prepared, on_device(targets, precision.device))
+
+    for step, batch in enumerate(lanes.ahead(batches) if lanes else batches, start + 1):
         seed_generators(precision.device, mix(seed, step, _DROPOUT))
         lr = schedule(step - 1)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        terms: dict[str, Tensor] = {}
-        size = len(batch.targets)
-        part_size = math.ceil(size / accumulate)
-        for begin in range(0, size, part_size):
-            images = prepare_batch(batch.images[begin : begin + part_size])
-            targets = on_device(batch.targets[begin : begin + part_size], precision.device)
-            share = len(targets) / size
-            with _gathering(model, last=begin + part_size >= size):
-                with precision.autocast():
-                    part = losses(model, images, targets)
-                total = torch.stack(tuple(part.values())).sum() if len(part) > 1 else next(iter(part.values()))
-                if share != 1:
-                    total = total * share
-                (scaler.scale(total) if scaler else total).backward()  # type: ignore[no-untyped-call]
-            for name, value in part.items():
-                terms[name] = terms.get(name, 0) + value.detach() * share
-        read = reader.take(step, lr, terms)
-        _update(model, optimizer, clip, scaler)
-        if ema:
-            ema.update(step)
+        with lanes.alone() if lanes else nullcontext():
+            terms: dict[str, Tensor] = {}
+            size = len(batch.targets)
+            part_size = math.ceil(size / accumulate)
+            for begin in range(0, size, part_size):
+                images, targets = batch.images[begin : begin + part_size], batch.targets[begin : begin + part_size]
+                share = len(targets) / size
+                with _gathering(model, last=begin + part_size >= size):
+                    if lanes:
+                        part = lanes.backward(ask, parameters, images, targets, share)
+                    else:
+                        part = _backward(ask(images, targets), share, scaler)
+                for name, value in part.items():
+                    terms[name] = terms.get(name, 0) + value
+            read = reader.take(step, lr, terms)
+            _update(model, optimizer, clip, scaler)
+            if ema:
+                ema.update(step)
         yield Step(step, read, lr)
     reader.flush()
+
+
+def _backward(terms: dict[str, Tensor], share: float, scaler: torch.amp.GradScaler | None) -> dict[str, Tensor]:
+    """Add the gradients of the terms' sum times `share`: the terms times `share`."""
+    total = torch.stack(tuple(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+    if share != 1:
+        total = total * share
+    (scaler.scale(total) if scaler else total).backward()  # type: ignore[no-untyped-call]
+    return {name: value.detach() * share for name, value in terms.items()}
 
 
 def on_device(targets: Any, device: torch.device) -> Any:
