@@ -23,8 +23,8 @@ def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = 
     its own.
 
     Expected of every classifier of the catalogue: on twenty digits at its smallest input, without augmentation and with
-    optimizer=adamw lr=0.001, the training loss falls below half of a guess's within 40 updates; without batch norm, or
-    with an objective of its own, within 100.
+    optimizer=adamw lr=0.001, the training loss falls a nat below a guess's, or to half with an objective of its own,
+    within 40 updates; without batch norm within 100. (NIN wants half of that rate.)
     """
     channels, height, width = _shape(model, input)
     smoothing = 0.0 if _has_own_objective(model) else 0.1
