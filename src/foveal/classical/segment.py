@@ -90,11 +90,11 @@ def _features(image: Tensor, position: float) -> Features:
     if image.dtype != torch.uint8 or image.dim() != 3:
         raise FovealError(f"an image of {image.dtype}, {tuple(image.shape)}", "give uint8 [C, H, W]")
     channels, height, width = image.shape
-    colours: Features = image.reshape(channels, -1).T.numpy().astype(np.float32) / 255
+    colours: Features = image.reshape(channels, -1).T.float().div(255).numpy()
     if position <= 0:
         return colours
-    rows, columns = np.mgrid[:height, :width].astype(np.float32) * np.float32(position / max(height, width))
-    both: Features = np.column_stack((colours, rows.ravel(), columns.ravel()))
+    places = np.mgrid[:height, :width].reshape(2, -1).T * (position / max(height, width))
+    both: Features = np.column_stack((colours, places)).astype(np.float32)
     return both
 
 

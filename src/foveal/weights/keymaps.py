@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import fx, nn
 
 from foveal.errors import FovealError
 from foveal.graph.trace import trace
+from foveal.models import create
 
 _ONE_WEIRD_TRICK = (
     "torchvision's alexnet is the network of «One weird trick for parallelizing convolutional neural networks» (2014): "
@@ -73,6 +75,10 @@ def known(model: nn.Module) -> Iterator[Known]:
         graph = trace(model).graph
     except FovealError:
         return  # not a chain and not a ResNet that can be seen through; the names themselves were tried before
+    classifier = getattr(model, "classifier_name", None)
+    if classifier:  # a network on top of a classifier whose layers keep their names
+        yield from _underneath(model, classifier)
+        return
     modules = dict(model.named_modules())
     nodes = [node for node in graph.nodes if node.op != "output"]
     if any(node.meta.get("kind") == "add" for node in nodes):
@@ -87,6 +93,16 @@ def known(model: nn.Module) -> Iterator[Known]:
     if sum(isinstance(leaf, nn.Linear) for _, leaf in leaves) == 3 and isinstance(leaves[0][1], nn.Conv2d):
         yield _chain("torchvision's VGG names", leaves, (0, 3, 6))
         yield _chain("torchvision's AlexNet names", leaves, (1, 4, 6), _ONE_WEIRD_TRICK)
+
+
+def _underneath(model: nn.Module, classifier: str) -> Iterator[Known]:
+    """The names of the classifier's weights, as far as the network on top of it has them."""
+    own = model.state_dict()
+    with torch.device("meta"):
+        below = create(classifier)
+    for found in known(below):
+        names = {theirs: ours for theirs, ours in found.names.items() if ours in own}
+        yield replace(found, names=names)
 
 
 def _renamed(rule: str, pairs: Mapping[str, str], mismatch: str, model: nn.Module) -> Known:

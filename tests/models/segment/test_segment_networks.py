@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 from foveal import catalog
@@ -17,6 +18,8 @@ from foveal.models import create
 from foveal.models.segment.dilated import _context
 from foveal.models.segment.patch_classifier import PATCH
 from foveal.models.segment.pspnet import PSPNet
+from foveal.weights.files import Checkpoint
+from foveal.weights.match import match
 
 ENTRIES = {n: e for n, e in catalog.entries("model").items() if e.module.startswith("foveal.models.segment")}
 ANY_SIZE = sorted(set(ENTRIES) - {"label_map", "deconvnet", "crf_rnn", "fcn32s_fixed", "frrn_b", "tiramisu67"})
@@ -231,3 +234,23 @@ def test_crf_rnn_refines_any_network() -> None:
     for wrong in ("vgg16", "crf_rnn"):
         with pytest.raises(FovealError, match="no scores for each pixel"):
             create("crf_rnn", network=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "encoder"),
+    [
+        ("fcn8s", {"encoder": "vgg16"}, "vgg16"),
+        ("dilated", {}, "vgg16"),
+        ("pspnet", {}, "resnet50"),
+        ("linknet", {}, "resnet18"),
+    ],
+)
+def test_published_weights_of_the_encoder_find_their_layers(name: str, options: dict[str, str], encoder: str) -> None:
+    """torchvision's names of its own network; only its last layer, the classes of ImageNet, has no place."""
+    model = on_meta(name, num_classes=4, **options)
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(encoder, **({"init_weights": False} if "vgg" in encoder else {}))
+    found = match(model, Checkpoint("theirs", theirs.state_dict()), partial=True)
+    assert not found.mismatched
+    assert {key.rpartition(".")[0] for key in found.unexpected} == {"classifier.6" if "vgg" in encoder else "fc"}
+    assert {p.model for p in found.pairs} == {key for key in on_meta(encoder).state_dict() if key in model.state_dict()}

@@ -55,6 +55,7 @@ class Dilated(nn.Module):
 
     def __init__(self, front: OrderedDict[str, nn.Module], num_classes: int, context: Context) -> None:
         super().__init__()
+        self.classifier_name = "vgg16"  # whose weights load by their names
         self.mirror = MirrorPad(_BORDER, 8)
         self.front = tuple(front)
         for name, layer in front.items():

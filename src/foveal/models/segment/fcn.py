@@ -89,11 +89,15 @@ class FCN(nn.Module):
     """A sliding classifier with scores at several of its strides: images [N, 3, H, W] → scores [N, classes, H, W].
 
     trunk: layers up to the last maps, on an image with a border. taps: the names of the layers whose maps are scored
-    besides the last ones, from coarse to fine, each at half the stride of the one before.
+    besides the last ones, from coarse to fine, each at half the stride of the one before. `classifier_name` is the
+    network that the trunk was: its weights, and those that other packages publish for it, load by their names.
     """
 
-    def __init__(self, trunk: OrderedDict[str, nn.Module], taps: tuple[str, ...], num_classes: int) -> None:
+    def __init__(
+        self, trunk: OrderedDict[str, nn.Module], taps: tuple[str, ...], num_classes: int, classifier_name: str
+    ) -> None:
         super().__init__()
+        self.classifier_name = classifier_name
         places = _places(trunk)
         self.trunk, self.taps = tuple(trunk), taps
         for name, layer in trunk.items():
@@ -180,7 +184,7 @@ def _network(num_classes: int, encoder: str, strides: tuple[int, ...]) -> FCN:
     stride = places[next(reversed(trunk))].stride
     if stride != 32:
         raise FovealError(f"{encoder} has a stride of {stride} pixels, not 32", "such as vgg16, alexnet, googlenet")
-    return FCN(trunk, tuple(_tap(trunk, places, stride) for stride in strides), num_classes)
+    return FCN(trunk, tuple(_tap(trunk, places, stride) for stride in strides), num_classes, encoder)
 
 
 def _tap(trunk: OrderedDict[str, nn.Module], places: dict[str, _Place], wanted: int) -> str:

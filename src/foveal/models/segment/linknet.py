@@ -37,8 +37,11 @@ FACTS = {
 class LinkNet(nn.Module):
     """Images [N, 3, H, W] of any size → scores [N, num_classes, H, W]. The encoder's layers are children, by name."""
 
-    def __init__(self, encoder: OrderedDict[str, nn.Module], widths: tuple[int, ...], num_classes: int) -> None:
+    def __init__(
+        self, encoder: OrderedDict[str, nn.Module], widths: tuple[int, ...], num_classes: int, classifier_name: str
+    ) -> None:
         super().__init__()
+        self.classifier_name = classifier_name  # whose weights load by their names
         self.encoder = tuple(encoder)
         for name, layer in encoder.items():
             self.add_module(name, layer)
@@ -78,7 +81,7 @@ def linknet(num_classes: int = 11, *, encoder: Encoder = "resnet18") -> LinkNet:
     for name in ("avgpool", "flatten", "fc"):
         del layers[name]
     wide = 1 if encoder in ("resnet18", "resnet34") else 4
-    model = LinkNet(layers, tuple(wide * maps for maps in (64, 128, 256, 512)), num_classes)
+    model = LinkNet(layers, tuple(wide * maps for maps in (64, 128, 256, 512)), num_classes, encoder)
     for name, part in model.named_children():
         if name not in layers:
             initialise_he(part)

@@ -50,8 +50,9 @@ FACTS = {
 class PSPNet(nn.Module):
     """Images [N, 3, H, W] of any size → scores [N, num_classes, H, W]. The trunk's layers are children, by name."""
 
-    def __init__(self, trunk: nn.Sequential, num_classes: int) -> None:
+    def __init__(self, trunk: nn.Sequential, num_classes: int, classifier_name: str) -> None:
         super().__init__()
+        self.classifier_name = classifier_name  # whose weights load by their names
         self.trunk = tuple(name for name, _ in trunk.named_children())
         for name, layer in trunk.named_children():
             self.add_module(name, layer)
@@ -110,7 +111,7 @@ def pspnet(num_classes: int = 150, *, encoder: Encoder = "resnet50") -> PSPNet:
         del layers[name]
     trunk = sharing(nn.Sequential(layers), partial(dilate, stride=8))
     assert isinstance(trunk, nn.Sequential)
-    model = PSPNet(trunk, num_classes)
+    model = PSPNet(trunk, num_classes, encoder)
     for name in (*(f"pyramid{size}" for size in _BINS), "head", "aux"):
         for layer in model.get_submodule(name).modules():
             if isinstance(layer, nn.Conv2d):
