@@ -1,4 +1,4 @@
-"""Verbs that use a run: evaluate, predict, dense, report."""
+"""Verbs that use a run: evaluate, dense, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS = 30  # ancestors that the terminal shows
 
 def register(app: typer.Typer) -> None:
     """Add this file's verbs to the application."""
-    for verb in (evaluate, predict, dense, report):
+    for verb in (evaluate, dense, report):
         app.command(no_args_is_help=True)(verb)
 
 
@@ -56,7 +56,9 @@ def evaluate(
     """
     from foveal.data.wordnet import kinds, read_wordnet
     from foveal.errors import unknown
+    from foveal.evaluation import Evaluation
     from foveal.evaluation import evaluate as evaluate_run
+    from foveal.evaluation.base import Measurement
     from foveal.evaluation.ensemble import ensemble
 
     folders = [word for word in runs if "=" not in word or Path(word).exists()]
@@ -67,13 +69,17 @@ def evaluate(
     if not folders:
         raise FovealError("no run was named", "give the folder that `foveal train` printed, e.g. runs/lenet5_digits")
     checkpoint = chosen(checkpoint, weights)
-    data, protocols = given.get("data"), tuple(protocol or ("center_crop",))
+    data, protocols = given.get("data"), tuple(protocol or ())
     tree = read_wordnet(wordnet) if wordnet else None
+    result: Measurement
     if len(folders) == 1:
         result = evaluate_run(folders[0], data, split=split, protocols=protocols, checkpoint=checkpoint)
     else:
-        result = ensemble(folders, data, split=split, protocols=protocols, checkpoint=checkpoint)
-    found = kinds(result.confusion, result.classes, tree) if tree else []
+        averaged = protocols or ("center_crop",)
+        result = ensemble(folders, data, split=split, protocols=averaged, checkpoint=checkpoint)
+    if tree and not isinstance(result, Evaluation):
+        raise FovealError("--wordnet tells mistakes of classifiers by ancestor", f"leave it away for {folders[0]}")
+    found = kinds(result.confusion, result.classes, tree) if tree and isinstance(result, Evaluation) else []
     if json_:
         more = {"kinds": [{**asdict(kind), "share": kind.share} for kind in found]} if tree else {}
         typer.echo(json.dumps(result.as_json() | more, indent=2, ensure_ascii=False))
@@ -91,33 +97,6 @@ def _by_ancestor(found: Sequence[Kind]) -> str:
     header = ("mistakes by ancestor", "classes", "images", "mistakes", "% within it", "none nearer")
     more = f"\nand {len(rows) - _KINDS} more, all in --json" if len(rows) > _KINDS else ""
     return table(header, rows[:_KINDS]) + more if rows else "no mistake has an ancestor in common with the truth"
-
-
-def predict(
-    run: RunFolder,
-    files: Annotated[list[str], typer.Argument(help="Images, folders or patterns such as 'photos/*.jpg'.")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 5,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
-    checkpoint: Checkpoint = "best",
-    weights: Weights = None,
-    json_: Json = False,
-) -> None:
-    """Say what is on pictures.
-
-    \b
-      foveal predict runs/resnet18-1 photo.jpg
-      foveal predict runs/resnet18-1 holidays/ --top 1 --json
-    """
-    from foveal.prediction import predict as predict_files
-
-    predictions = predict_files(run, files, top=top, strict=strict, checkpoint=chosen(checkpoint, weights))
-    if json_:
-        typer.echo(json.dumps([p.as_json() for p in predictions], indent=2, ensure_ascii=False))
-    else:
-        for prediction in predictions:
-            typer.echo(prediction.text())
-    if all(prediction.error for prediction in predictions):
-        raise FovealError(f"no picture could be read (of {len(predictions)})", "the lines above say why, file by file")
 
 
 def dense(

@@ -1,13 +1,16 @@
-"""What the sheets of pictures share: colours, a typeface, pictures fitted into cells, the file."""
+"""What drawings share: the colours of classes, the veil over a picture, a typeface, pictures in cells, the file."""
 
 from __future__ import annotations
 
+import colorsys
 import io
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -16,6 +19,44 @@ from foveal.errors import FovealError
 PAPER, INK, FAINT, LINE = (255, 255, 255), (32, 36, 44), (122, 128, 140), (228, 231, 236)
 CELL_PAPER = (243, 245, 248)
 BAD = (190, 60, 60)
+VEIL = 0.65  # how much of a pixel is the colour of its class
+Colour = tuple[int, int, int]
+
+_LEGEND, _SWATCH = 18, 12  # pixels: a line, its square
+
+
+def class_colour(index: int, count: int) -> Colour:
+    """The colour of class `index` of `count`: hues around the circle, light and dark in turn."""
+    red, green, blue = colorsys.hsv_to_rgb(index / count, 0.85, (0.95, 0.7)[index % 2])
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def veiled(image: Tensor, labels: Tensor, count: int, strength: float | Tensor = VEIL) -> Tensor:
+    """A picture in grey under the colours of its pixels' classes: uint8 [C, H, W] and [H, W] → uint8 [3, H, W].
+
+    `strength`, 0 to 1, one for all or float [H, W], says how much of a pixel is colour. Pixels whose label is none of
+    the `count` classes stay grey.
+    """
+    colours = torch.tensor([class_colour(i, count) for i in range(count)], dtype=torch.float32)
+    known = labels < count
+    coloured = colours[labels.long() * known].movedim(-1, 0)  # [3, H, W]
+    share = strength * known
+    grey = image.float().mean(0)
+    return (grey * (1 - share) + coloured * share).round().clamp(0, 255).to(torch.uint8)
+
+
+def with_legend(pixels: Tensor, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
+    """A picture, uint8 [3, H, W], above one line of text with a coloured square for each of `lines`."""
+    picture = Image.fromarray(pixels.movedim(0, -1).contiguous().numpy())
+    width = max(picture.width, 240)
+    sheet = Image.new("RGB", (width, picture.height + _LEGEND * len(lines) + 6), PAPER)
+    sheet.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for line, (words, colour) in enumerate(lines):
+        top = picture.height + 6 + line * _LEGEND
+        draw.rectangle((4, top, 4 + _SWATCH, top + _SWATCH), fill=colour)
+        text(draw, (4 + _SWATCH + 6, top - 1), words, width - 30, 12)
+    return sheet
 
 
 def paste(sheet: Image.Image, at: tuple[int, int], pixels: Tensor, cell: int) -> tuple[int, int, int, int]:

@@ -33,13 +33,14 @@ class Frame:
         limits = torch.tensor([self.width, self.height] * 2, dtype=torch.float32, device=prepared.device)
         return torch.minimum(((prepared - shift) / scale).clamp(min=0), limits)
 
-    def grid(self, height: int, width: int) -> Tensor:
+    def grid(self, height: int, width: int, rows: range | None = None) -> Tensor:
         """Where each of the original's pixels lies in a map of the prepared image, `height` x `width` and centred in
-        it, as `grid_sample` wants it: float32 [1, H, W, 2]."""
+        it, as `grid_sample` wants it: float32 [1, H, W, 2]; with `rows` only those of the original's."""
+        wanted = torch.arange(rows.start, rows.stop) if rows is not None else torch.arange(self.height)
         x = (torch.arange(self.width) + 0.5) * self.scale[0] + self.shift[0] - (self.size[1] - width) / 2
-        y = (torch.arange(self.height) + 0.5) * self.scale[1] + self.shift[1] - (self.size[0] - height) / 2
-        rows, columns = torch.meshgrid(2 * y / height - 1, 2 * x / width - 1, indexing="ij")
-        return torch.stack([columns, rows], -1)[None]
+        y = (wanted + 0.5) * self.scale[1] + self.shift[1] - (self.size[0] - height) / 2
+        down, across = torch.meshgrid(2 * y / height - 1, 2 * x / width - 1, indexing="ij")
+        return torch.stack([across, down], -1)[None]
 
 
 def frame(pipeline: Pipeline, height: int, width: int) -> Frame:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import colorsys
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from foveal.data import drawing
@@ -20,8 +19,6 @@ from foveal.graph.dense import Borders, Progress, dense
 from foveal.training.run import Run
 
 FORMATS = (".png", ".npy")
-_VEIL = 0.65  # how much of a pixel is the colour of a class that is certain
-_LEGEND, _SWATCH = 18, 12  # pixels: a line, its square
 _MOST = 40  # classes in the legend
 _NOTHING = "background"  # a class of this name stands for none of the others and has no colour
 
@@ -54,15 +51,12 @@ class DenseMap:
         _, height, width = self.image.shape
         surest, labels = self.probabilities.max(0)
         floor = 1 / max(2, len(self.classes))
-        strength = ((surest - floor) / (1 - floor)).clamp(0, 1) * _VEIL
+        strength = ((surest - floor) / (1 - floor)).clamp(0, 1) * drawing.VEIL
         if _NOTHING in self.classes:
             strength = strength.where(labels != self.classes.index(_NOTHING), torch.zeros(()))
-        colours = torch.tensor([_colour(i, len(self.classes)) for i in range(len(self.classes))], dtype=torch.float32)
-        pixels = torch.cat((colours[labels].movedim(-1, 0), strength[None]))  # [4, H', W']
-        pixels = pixels.repeat_interleave(self.stride, 1).repeat_interleave(self.stride, 2)[:, :height, :width]
-        grey = self.image.float().mean(0)
-        mixed = grey * (1 - pixels[3]) + pixels[:3] * pixels[3]
-        return self._with_legend(mixed.round().clamp(0, 255).to(torch.uint8))
+        wide = self.labels.repeat_interleave(self.stride, 0).repeat_interleave(self.stride, 1)[:height, :width]
+        strength = strength.repeat_interleave(self.stride, 0).repeat_interleave(self.stride, 1)[:height, :width]
+        return self._with_legend(drawing.veiled(self.image, wide, len(self.classes), strength))
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Write the overlay (.png) or the probabilities (.npy). FovealError for another ending or a bad place."""
@@ -80,17 +74,17 @@ class DenseMap:
 
     def _with_legend(self, pixels: Tensor) -> Image.Image:
         found = [(name, share) for name, share in self.shares() if share > 0][:_MOST]
-        picture = Image.fromarray(pixels.movedim(0, -1).contiguous().numpy())
-        width = max(picture.width, 240)
-        sheet = Image.new("RGB", (width, picture.height + _LEGEND * len(found) + 6), drawing.PAPER)
-        sheet.paste(picture, (0, 0))
-        draw = ImageDraw.Draw(sheet)
-        for line, (name, share) in enumerate(found):
-            top = picture.height + 6 + line * _LEGEND
-            colour = _colour(self.classes.index(name), len(self.classes))
-            draw.rectangle((4, top, 4 + _SWATCH, top + _SWATCH), fill=drawing.LINE if name == _NOTHING else colour)
-            drawing.text(draw, (4 + _SWATCH + 6, top - 1), f"{name}  {100 * share:.1f} %", width - 30, 12)
-        return sheet
+        count = len(self.classes)
+        return drawing.with_legend(
+            pixels,
+            [
+                (
+                    f"{name}  {100 * share:.1f} %",
+                    drawing.LINE if name == _NOTHING else drawing.class_colour(self.classes.index(name), count),
+                )
+                for name, share in found
+            ],
+        )
 
 
 def dense_map(
@@ -131,9 +125,3 @@ def dense_map(
         progress=progress,
     )
     return DenseMap(scores.float().softmax(0).cpu(), opened.classes, image[0], stride)
-
-
-def _colour(index: int, count: int) -> tuple[int, int, int]:
-    """Hues around the circle, light and dark in turn."""
-    red, green, blue = colorsys.hsv_to_rgb(index / count, 0.85, (0.95, 0.7)[index % 2])
-    return round(255 * red), round(255 * green), round(255 * blue)
