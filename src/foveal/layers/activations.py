@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +30,26 @@ class ScaledTanh(nn.Module):
     slope = 2 / 3
 
     def forward(self, x: Tensor) -> Tensor:
-        # tanh(z) = 2 sigmoid(2z) - 1. On AVX-512 CPUs torch's sigmoid takes a tenth of its tanh's time, and LeNet-5
-        # spends a quarter of its training in this function.
-        shifted = x.new_tensor(-self.amplitude)
-        return torch.add(shifted, torch.sigmoid(2 * self.slope * x), alpha=2 * self.amplitude)
+        y: Tensor = _ScaledTanh.apply(x, self.amplitude, self.slope)
+        return y
+
+
+class _ScaledTanh(torch.autograd.Function):
+    """a tanh(s x), with its gradient s/a (a² - y²), in few passes over memory: LeNet-5's largest maps go through it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, amplitude: float, slope: float) -> Tensor:
+        # tanh(z) = 2 sigmoid(2z) - 1. On AVX-512 CPUs torch's sigmoid takes a tenth of its tanh's time.
+        y = torch.mul(x, 2 * slope).sigmoid_().sub_(0.5).mul_(2 * amplitude)
+        ctx.save_for_backward(y)
+        ctx.constants = (amplitude, slope)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        amplitude, slope = ctx.constants
+        y = ctx.saved_tensors[0]
+        return (y * y).sub_(amplitude**2).mul_(-slope / amplitude).mul_(gradient), None, None
 
 
 class Maxout(nn.Module):
