@@ -107,9 +107,7 @@ def timed(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, fl
 def occlusion(rounds: int, stride: int) -> None:
     places = (-(-(SIDE - WINDOW) // stride) + 1) ** 2
     print(f"\n## Occlusion, {places} squares of {WINDOW} pixels, steps of {stride}\n")
-    print(
-        "| AlexNet | Captum, one by one s | Captum, best batch s | foveal s | ratio | ratio to best batch | difference |"
-    )
+    print("| AlexNet | Captum, one by one s | Captum, best batch s | foveal s | ratio | to best batch | difference |")
     print("|---|---|---|---|---|---|---|")
     image = torch.randn(3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     for norm in (True, False):

@@ -128,9 +128,12 @@ def _result(
     tiles = [(enlarged(photograph(image, *spread), _SIDE), "image"), (enlarged(heat(found[0]), _SIDE), names[0])]
     for map_, name, value in zip(found[1:], names[1:], correlations.tolist(), strict=True):
         tiles.append((enlarged(heat(map_), _SIDE), f"{name} {value:+.2f}"))
-    last = float(correlations[-1])
-    verdict = "does not depend on what was learnt" if abs(last) > _HIGH else "depends on what was learnt"
-    text = f"{method} {verdict}: rank correlation {last:+.2f} once all layers are shuffled"
+    half, last = float(correlations[(len(correlations) - 1) // 2]), float(correlations[-1])
+    if abs(last) > _HIGH:
+        verdict = "does not depend on what was learnt"
+    else:
+        verdict = f"{'hardly ' if abs(half) > _HIGH else ''}depends on what the later layers have learnt"
+    text = f"{method} {verdict}: rank correlation {half:+.2f} with their half shuffled, {last:+.2f} with all"
     return Explanation(
         {"correlations": correlations, "maps": torch.stack(list(found))}, {"sanity": sheet(tiles, 8)}, text
     )
