@@ -70,9 +70,10 @@ def test_the_training_loss_falls(name: str, twenty: Path, tmp_path: Path) -> Non
         optimizer="adamw",
         lr=RATES.get(name, 1e-3),
         label_smoothing=0,
-        **({"std": DEVIATION[name]} if name in DEVIATION else {}),
         nesterov=False,
     )
+    if name in DEVIATION:
+        recipe = recipe.with_settings(std=DEVIATION[name])
     run = train(recipe, out=tmp_path / "run", console=Console(silent=True))
     losses = [float(row["loss"] or 0) for row in run.steps()]
     assert len(losses) == updates
