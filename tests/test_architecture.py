@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def test_no_file_is_longer_than_a_sitting(file: Path) -> None:
 def test_importing_foveal_does_not_load_torch() -> None:
     code = "import sys, foveal, foveal.cli.app; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_large_tensors_lie_on_huge_pages_unless_somebody_objects() -> None:
+    code = "import os, foveal; print(os.environ.get('THP_MEM_ALLOC_ENABLE'))"
+    for before, after in ((None, "1" if sys.platform == "linux" else "None"), ("0", "0")):
+        given = {key: value for key, value in os.environ.items() if key != "THP_MEM_ALLOC_ENABLE"}
+        given |= {} if before is None else {"THP_MEM_ALLOC_ENABLE": before}
+        done = subprocess.run([sys.executable, "-c", code], env=given, check=True, capture_output=True, text=True)
+        assert done.stdout.strip() == after
 
 
 def test_every_public_verb_is_there() -> None:

@@ -1,14 +1,22 @@
 """Visual recognition with convolutional networks: the canon, faithful to the papers, on your images.
 
 The public verbs are here and load what they need when they are first used, so that `import foveal` is instant.
+
+On Linux, torch is asked to keep large tensors on huge pages of memory, which it decides with its first tensor: new ones
+are there several times as fast. THP_MEM_ALLOC_ENABLE=0 in the environment prevents it.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if sys.platform == "linux":
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _VERBS = {
     "create": "foveal.models",
