@@ -182,8 +182,9 @@ def reliability(found: Calibration) -> Html:
         return _svg(figure, "reliability", "accuracy over confidence")
 
 
-def confusion(table: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
-    """The confusion matrix, true class by row. Up to 20 classes the counts are written; a pointer always shows them."""
+def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, shares: bool = False) -> Html:
+    """The confusion matrix, true class by row. Up to 20 classes the counts are written, or with `shares` their % of the
+    row; a pointer always shows the counts."""
     n = len(classes)
     cell = min(44.0, max(7.0, 640 / n))
     font = min(12.0, 0.8 * cell) if n <= 60 else 6.5
@@ -207,7 +208,8 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
         total = sum(counts)
         for column, count in enumerate(counts):
             place = (margin + column * cell, head + row * cell)
-            parts.append(_cell(place, cell, (count, total), right=row == column, written=n <= 20))
+            words = f"{100 * count / total:.0f}" if shares and count else str(count)
+            parts.append(_cell(place, cell, (count, total), words if n <= 20 else "", right=row == column))
             if count:
                 said = f"{classes[row]} taken for {classes[column]}: {count} of {total}"
                 parts[-1] = f"<g>{parts[-1]}<title>{escape(said)}</title></g>"
@@ -219,19 +221,19 @@ def _label(text: str, x: float, y: float, anchor: str, more: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'
 
 
-def _cell(place: tuple[float, float], size: float, counted: tuple[int, int], *, right: bool, written: bool) -> str:
-    """One square; mistakes are drawn stronger than their share, for they are few."""
+def _cell(place: tuple[float, float], size: float, counted: tuple[int, int], words: str, *, right: bool) -> str:
+    """One square with its words; mistakes are drawn stronger than their share, for they are few."""
     count, total = counted
     if not count:
-        return "" if not written else _square(place, size, "line", 0.25)
+        return _square(place, size, "line", 0.25) if words else ""
     share = count / total
     strength = 0.12 + 0.8 * share if right else 0.12 + 0.8 * math.sqrt(share)
     square = _square(place, size, "accent" if right else "warm", strength)
-    if not written:
+    if not words:
         return square
     x, y = place[0] + size / 2, place[1] + size / 2
     style = ' class="on"' if strength > 0.55 else ""
-    return square + f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle"{style}>{count}</text>'
+    return square + f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle"{style}>{words}</text>'
 
 
 def _square(place: tuple[float, float], size: float, colour: str, strength: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from foveal.report import charts
 from foveal.report.charts import Curve
 from foveal.report.html import Html, escape, figure, join, paragraph, section, tag
+from foveal.tasks import task
 from foveal.training.recipe import Recipe
 from foveal.training.run import Run
 
@@ -40,11 +42,12 @@ def course(run: Run, own_objective: bool) -> Html:
     if own_objective:  # on another scale than the cross-entropy
         plots += _plot("objective", [training], "training loss", "The network's own objective.")
         training = None
-    smoothed = run.recipe.label_smoothing > 0
-    said = "Cross-entropy; label smoothing raises that of the training." if smoothed else "Cross-entropy."
-    plots += _plot("loss", [training, validation], "cross-entropy, nats", said)
-    errors = [_curve(measured, evaluations, f"{watched}_top1_error", bold=True)]
-    plots += _plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images.")
+    plots += _plot("loss", [training, validation], "cross-entropy, nats", _said(run.recipe))
+    if run.recipe.task == "classify":
+        errors = [_curve(measured, evaluations, f"{watched}_top1_error", bold=True)]
+        plots += _plot("error", errors, "top-1 error, %", f"Top-1 error of the {measured} images.")
+    else:
+        plots += _figures(run.recipe.task, evaluations, watched, f"Figures of the {measured} images.")
     plots += _plot("rate", [_curve("learning rate", steps, "lr")], "learning rate", "Learning rate.")
     if not plots:
         return section("course", "Training", paragraph("Nothing was recorded yet.", "note"))
@@ -52,6 +55,24 @@ def course(run: Run, own_objective: bool) -> Html:
     if watched == "test":
         lines += " The test images were only watched: they chose neither the checkpoint nor the length."
     return section("course", "Training", paragraph(lines), tag("div", join(plots), class_="two"))
+
+
+def _said(r: Recipe) -> str:
+    """What the training loss is."""
+    if r.class_weights != "none":
+        return "Cross-entropy of the pixels, each weighted by its class (median frequency)."
+    return "Cross-entropy; label smoothing raises that of the training." if r.label_smoothing else "Cross-entropy."
+
+
+def _figures(name: str, rows: Rows, watched: str, caption: str) -> list[Html]:
+    """All that was measured in one chart, the task's own figure bold."""
+    prefix, main = f"{watched}_", f"{watched}_{task(name).figure}"
+    columns = [column for column in (rows[0] if rows else ()) if column.startswith(prefix)] if watched else []
+    made = (
+        _curve(column.removeprefix(prefix).replace("_", " "), rows, column, bold=column == main) for column in columns
+    )
+    found = [replace(curve, dots=len(curve.x) < 2) for curve in made if curve is not None]
+    return [figure(charts.lines("figures", found, x="updates", y="%"), caption)] if found else []
 
 
 def _curve(label: str, rows: Rows, column: str, bold: bool = False) -> Curve | None:

@@ -12,8 +12,8 @@ _PER_CLASS = 6
 _MOST_PICTURES = 160
 
 
-def datacard(run: Run, train: ImageSet | None, album: Album | None) -> Html:
-    """Counts from the run's record; pictures only where the data is still there."""
+def datacard(run: Run, *samples: Html) -> Html:
+    """Counts from the run's record, and what the task shows of its data."""
     data = run.data
     counts = ", ".join(f"{count:,} {split}" for split, count in data["counts"].items())
     said = [paragraph(f"{data['source']}: {len(run.classes)} classes; images: {counts}.")]
@@ -24,15 +24,14 @@ def datacard(run: Run, train: ImageSet | None, album: Album | None) -> Html:
                 f"Unreadable images that were left out: {len(data['skipped'])}, such as {first[0]}: {first[1]}.", "note"
             )
         )
-    if train is not None and album is not None:
-        said.append(_samples(run.classes, train, album))
     fingerprint = tag(
         "p", escape("Fingerprint of names and labels: "), tag("code", escape(data["fingerprint"])), class_="fine"
     )
-    return section("data", "Data", *said, fingerprint)
+    return section("data", "Data", *said, *samples, fingerprint)
 
 
-def _samples(classes: tuple[str, ...], train: ImageSet, album: Album) -> Html:
+def class_samples(classes: tuple[str, ...], train: ImageSet, album: Album) -> Html:
+    """Pictures of each class, the first of many classes."""
     shown = min(len(classes), _MOST_CLASSES)
     chosen = per_class(train.labels, len(classes), min(_PER_CLASS, _MOST_PICTURES // shown))[:shown]
     total = train.labels.bincount(minlength=len(classes)).tolist()
