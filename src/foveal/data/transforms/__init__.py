@@ -6,6 +6,7 @@ from foveal.data.transforms.geometry import Affine, CenterCrop, CornerCrop, Flip
 from foveal.data.transforms.lens import LensDistortion
 from foveal.data.transforms.parse import parse_transforms, transforms
 from foveal.data.transforms.sizes import Letterbox, RandomResizedCrop, Resize, ResizeExact, ScaleJitter, ZoomOut
+from foveal.data.transforms.view import RandomView
 
 __all__ = [
     "Affine",
@@ -24,6 +25,7 @@ __all__ = [
     "Photometric",
     "RandomCrop",
     "RandomResizedCrop",
+    "RandomView",
     "Resize",
     "ResizeExact",
     "Rotation",

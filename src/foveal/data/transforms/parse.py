@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from foveal.catalog import imported, parse_call
-from foveal.data.transforms import colour, geometry, lens, sizes
+from foveal.data.transforms import colour, geometry, lens, sizes, view
 from foveal.data.transforms.base import BatchTransform
 from foveal.errors import FovealError, unknown
 
@@ -19,7 +19,7 @@ def transforms() -> dict[str, type[BatchTransform]]:
     """All transforms of ours by their name in recipes."""
     found = [
         value
-        for module in (geometry, lens, sizes, colour)
+        for module in (geometry, lens, sizes, view, colour)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BatchTransform) and value.__module__ == module.__name__
     ]
