@@ -50,7 +50,6 @@ def lenet5_mnist(*, quick: bool = False) -> Recipe:
         augment=("affine(degrees=5, shift=0.05, scale=0.05, shear=3)",),
         length=1 if quick else 20,
         batch_size=512,
-        lanes=2,
         lr=0.012,
         weight_decay=1e-4,
         schedule="onecycle",
