@@ -15,8 +15,8 @@ def resolve(name: str, /, *, quick: bool = False, **settings: Any) -> Recipe:
     """The recipe called `name` with some settings changed; a network's name stands for the house recipe with it.
 
     A function given as package.module:function is a recipe when it has a `quick` option, as all recipes do; otherwise
-    it makes a network. `quick` shrinks the run to a smoke test. The house recipe follows the settings `model` and
-    `input`: its transforms and its channels are those of that input.
+    it makes a network. `quick` shrinks the run to a smoke test. The house recipe follows the settings `model`,
+    `task` and `input`: its transforms and its channels are those of that task and input.
 
     Raises FovealError («did you mean») for an unknown name or setting.
     """
@@ -32,6 +32,7 @@ def resolve(name: str, /, *, quick: bool = False, **settings: Any) -> Recipe:
         recipe: Recipe = catalog.get("recipe", name)(quick=quick)
         return recipe.with_settings(**settings)
     if name in listed["model"] or ":" in name:
-        return house(model=name, input=settings.get("input"), quick=quick).with_settings(**settings)
+        made = house(model=name, task=settings.get("task"), input=settings.get("input"), quick=quick)
+        return made.with_settings(**settings)
     known = [*listed["recipe"], *listed["model"]]
     raise unknown("recipe or network", name, known, "`foveal recipes` and `foveal models` list them")

@@ -1,4 +1,4 @@
-"""The house recipe: any network of the catalogue on anybody's folder of pictures."""
+"""The house recipe: any network of the catalogue on anybody's pictures, with the targets that it learns from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ from collections.abc import Sequence
 
 from foveal import catalog
 from foveal.errors import FovealError
+from foveal.recipes._house_masks import house_of_masks
 from foveal.training.recipe import Recipe
 
 _FALLBACK_INPUT = (3, 224, 224)  # of networks that no paper describes
 
 
-def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = None, quick: bool = False) -> Recipe:
-    """A network trained on a folder with one folder per class.
+def house(
+    model: str = "resnet18",
+    *,
+    task: str | None = None,
+    input: Sequence[int | str] | str | None = None,
+    quick: bool = False,
+) -> Recipe:
+    """A network trained on a folder with one folder per class, or on images with masks where it is made for these.
 
     Command: foveal train resnet18 data=./photos
 
-    From scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add lr=0.005.
+    The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes`; for a network
+    of yours it is `task`, by default "classify".
+
+    Classes from scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add
+    lr=0.005.
     Ten per cent of the training pictures are held out to choose the best checkpoint, unless the data has a validation
     split of its own. Inputs of 64 pixels and less are resized, larger ones cropped at random scales; `input` (channels,
     height, width) is the network's own unless it is given. Labels are smoothed, unless the network has an objective of
@@ -27,6 +38,9 @@ def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = 
     within 40 updates; without batch norm within 100. (AlexNet and NIN want half of that rate, and AlexNet std=0.004;
     plain110 hardly learns, which is the degradation that shortcuts mend.)
     """
+    if (task or _task(model)) == "segment":
+        shape = None if input is None else _shape(model, input)
+        return house_of_masks(model, shape, own_objective=_has_own_objective(model), quick=quick)
     channels, height, width = _shape(model, input)
     smoothing = 0.0 if _has_own_objective(model) else 0.1
     small = max(height, width) <= 64
@@ -53,6 +67,12 @@ def house(model: str = "resnet18", *, input: Sequence[int | str] | str | None = 
         schedule="onecycle",
         label_smoothing=smoothing,
     )
+
+
+def _task(model: str) -> str:
+    """What a network of the catalogue is for, by the folder that its file is in."""
+    listed = catalog.entries("model").get(model)
+    return listed.module.split(".")[2] if listed else "classify"
 
 
 def _shape(model: str, given: Sequence[int | str] | str | None) -> tuple[int, int, int]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer, RMSprop
 
 from foveal.errors import FovealError
 from foveal.training.recipe import Recipe
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """SGD with momentum, or AdamW (Loshchilov and Hutter 2019), for the parameters that want a gradient.
+    """SGD with momentum, AdamW (Loshchilov and Hutter 2019) or RMSprop, for the parameters that want a gradient.
 
     SGD is torch's: v ← μv + g, w ← w - ηv with g including the L2 penalty. The papers' v ← μv - ηg is the same as long
     as η is constant; when η drops, theirs lets the old velocity run out at the old rate, ours scales it down at once.
@@ -24,6 +24,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     fused = all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in parameters)
     if recipe.optimizer == "adamw":
         return AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused or None)
+    if recipe.optimizer == "rmsprop":
+        return RMSprop(groups, lr=recipe.lr, alpha=recipe.momentum)
     return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
 
 

@@ -44,11 +44,11 @@ class Recipe(BaseModel):
     batch_size: int = Field(gt=0, description="images per update, over all processes")
     accumulate: int = Field(1, gt=0, description="parts that a batch is cut into to save memory")
     lanes: int = Field(1, gt=0, description="parts of a batch that a CPU computes side by side, one thread each")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = Field("sgd", description="update rule")
     lr: float = Field(gt=0, description="peak learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, first beta of AdamW")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, first beta of AdamW, memory of RMSprop")
     nesterov: bool = Field(False, description="Nesterov's momentum")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of SGD, decoupled decay of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of SGD and RMSprop, decoupled decay of AdamW")
     decay_all: bool = Field(True, description="decay biases and normalisation parameters too")
     schedule: Literal["constant", "step", "plateau", "exponential", "cosine", "onecycle"] = Field(
         "constant", description="course of the learning rate"
