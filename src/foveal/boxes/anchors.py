@@ -94,14 +94,19 @@ class DefaultBoxes:
             boxes[:, 2:] = boxes[:, 2:].clamp_max(self.size)
         return to_corners(boxes)
 
-    def _layer(self, k: int) -> Tensor:
+    def shapes(self, k: int) -> Tensor:
+        """Widths and heights of the boxes about each place of layer k, in pixels: [4 or 6, 2]."""
         side, larger = self.sides[k], math.sqrt(self.sides[k] * self.sides[k + 1])
         wide = [(side, side), (larger, larger)]
         for ratio in self.ratios[k]:
             root = math.sqrt(ratio)
             wide += [(side * root, side / root), (side / root, side * root)]
+        return torch.tensor(wide, dtype=torch.float32)
+
+    def _layer(self, k: int) -> Tensor:
         # The centre is (i + 0.5) / f_k of the image with f_k = size / step, not always the number of rows
         places = [(i + 0.5) * self.steps[k] for i in range(self.maps[k])]
+        wide = self.shapes(k).tolist()
         rows = [(x, y, w, h) for y, x in itertools.product(places, places) for w, h in wide]
         return torch.tensor(rows, dtype=torch.float32)
 

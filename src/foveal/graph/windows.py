@@ -27,6 +27,7 @@ from foveal.layers.dilated_pool import (
     DilatedMaxPool2d,
     DilatedMaxPool3d,
 )
+from foveal.layers.l2_norm import ScaledL2Norm
 from foveal.layers.locally_connected import LocallyConnected2d
 from foveal.layers.pooling import CrossChannelPool
 from foveal.layers.rbf import RBF
@@ -375,7 +376,7 @@ register(SlidingLinear, macs=_slid_macs)(_slid)
 register(MaxUnpool1d, MaxUnpool2d, MaxUnpool3d)(_unpool)
 register(ZeroInsertion, NearestUpsample, BilinearUpsample)(_interpolated)
 register(SlidingRBF, macs=_slid_distance_macs)(_pointwise)
-register(Trim, TotalDropout, ChannelSlice)(_pointwise)
+register(Trim, TotalDropout, ChannelSlice, ScaledL2Norm)(_pointwise)
 register(CropLike)(_cut)
 register(MirrorPad)(_mirrored)
 register(ResizeLike, ToMaps)(_whole)

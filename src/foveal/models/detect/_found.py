@@ -1,0 +1,69 @@
+"""From boxes and scores to detections: threshold, suppression, the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foveal.boxes.suppression import batched_nms, fixed_nms
+from foveal.errors import FovealError
+
+Detections = dict[str, Tensor]  # boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a detector reports: boxes that score more than `score`, of each class the best `candidates` (0: all), of
+    those that overlap by an IoU above `overlap` the best, and at most `most` of an image. Sides are `side` pixels at
+    least."""
+
+    score: float
+    overlap: float
+    most: int
+    candidates: int = 0
+    side: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.score < 1 and 0 <= self.overlap <= 1):
+            raise FovealError(f"score={self.score}, overlap={self.overlap}", "both lie between 0 and 1")
+        if self.most < 1:
+            raise FovealError(f"most={self.most}: nothing could be found", "give 1 or more")
+
+
+def found(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
+    """The detections of one image: boxes [R, 4], or [R, C, 4] of each class its own, and scores [R, C]."""
+    count, classes = scores.shape
+    if limits.candidates:
+        count = min(count, limits.candidates)
+    value, row = scores.t().topk(count, dim=1)  # [C, count]
+    value, row = value.flatten(), row.flatten()
+    label = torch.arange(classes, device=scores.device).repeat_interleave(count)
+    over = (value > limits.score).nonzero().flatten()
+    value, row, label = value[over], row[over], label[over]
+    chosen = boxes[row] if boxes.ndim == 2 else boxes[row, label]
+    if limits.side:
+        large = ((chosen[:, 2:] - chosen[:, :2]) >= limits.side).all(1).nonzero().flatten()
+        chosen, value, label = chosen[large], value[large], label[large]
+    kept = batched_nms(chosen, value, label, limits.overlap)[: limits.most]
+    return {"boxes": chosen[kept], "scores": value[kept], "labels": label[kept]}
+
+
+def found_fixed(boxes: Tensor, scores: Tensor, limits: Limits, candidates: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`found` in a graph that does not depend on the data, for export; of each class only the best `candidates` count.
+
+    boxes [N, R, 4] or [N, R, C, 4], scores [N, R, C] → boxes float32 [N, most, 4], scores [N, most] falling, labels
+    int64 [N, most]; where less is found, the last scores are 0.
+    """
+    points = scores.transpose(1, 2)  # [N, C, R]
+    classes = points.shape[1]
+    own = boxes[:, None].expand(-1, classes, -1, -1) if boxes.ndim == 3 else boxes.transpose(1, 2)  # [N, C, R, 4]
+    if limits.side:
+        points = torch.where(((own[..., 2:] - own[..., :2]) >= limits.side).all(-1), points, 0.0)
+    chosen, stays = fixed_nms(own, points, limits.overlap, candidates)
+    value = points.gather(-1, chosen)
+    value = torch.where(stays & (value > limits.score), value, 0.0).flatten(1)
+    picked = own.gather(2, chosen[..., None].expand(-1, -1, -1, 4)).flatten(1, 2)
+    best, place = value.topk(min(limits.most, classes * candidates), dim=1)
+    return picked.gather(1, place[..., None].expand(-1, -1, 4)), best, place // candidates

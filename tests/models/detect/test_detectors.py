@@ -1,0 +1,96 @@
+"""The detectors against what their papers say of them; types and structure are the contract's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from foveal import catalog
+from foveal.boxes import anchors
+from foveal.contracts import check_model
+from foveal.errors import FovealError
+from foveal.graph.receptive_field import receptive_field
+from foveal.models import create
+from foveal.models.detect._references import References
+
+
+def on_meta(name: str, **options: Any) -> Any:
+    with torch.device("meta"):
+        return create(name, **options).eval()
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def shapes(maps: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
+    return [tuple(map.shape[1:]) for map in maps]
+
+
+def light(num_classes: int = 3) -> nn.Module:
+    return create(
+        "faster_rcnn_fpn", num_classes=num_classes, encoder="resnet18", width=8, maps=16, hidden=32, proposals=40,
+        sizes=(8, 16, 32, 64, 128),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "maps", "boxes"),
+    [
+        ("ssd300", 300, [(512, 38), (1024, 19), (512, 10), (256, 5), (256, 3), (256, 1)], 8_732),
+        ("ssd512", 512, [(512, 64), (1024, 32), (512, 16), (256, 8), (256, 4), (256, 2), (256, 1)], 24_564),
+    ],
+)
+def test_layers_and_default_boxes_of_ssd(name: str, size: int, maps: list[tuple[int, int]], boxes: int) -> None:
+    model, images = on_meta(name), torch.empty(2, 3, size, size, device="meta")
+    assert shapes(model.backbone(images)) == [(channels, side, side) for channels, side in maps]
+    raw = model(images)
+    assert raw.deltas.shape == (2, boxes, 4) and raw.logits.shape == (2, boxes, 21) and raw.boxes.shape == (boxes, 4)
+
+
+@pytest.mark.parametrize("boxes", [anchors.ssd300(), anchors.ssd512()])
+def test_default_boxes_are_those_of_the_paper(boxes: anchors.DefaultBoxes) -> None:
+    references = References([boxes.shapes(k) for k in range(len(boxes.maps))], boxes.steps, offset=0.5, whole=False)
+    maps = [torch.empty(1, 1, side, side) for side in boxes.maps]
+    found = torch.cat(references(maps, torch.empty(1, 3, boxes.size, boxes.size)))
+    torch.testing.assert_close(found, boxes(), rtol=0, atol=1e-4)
+
+
+def test_parameters_of_torchvisions_detectors() -> None:
+    assert parameters(on_meta("ssd300", num_classes=90)) == 35_641_826
+    facts = catalog.facts("faster_rcnn_fpn")
+    assert facts is not None
+    assert parameters(on_meta("faster_rcnn_fpn", frozen=True)) == facts.published["parameters_frozen"]
+
+
+def test_context_gives_fine_maps_a_larger_field() -> None:
+    fields = []
+    for context in (False, True):
+        model = on_meta("ssd_resnet", num_classes=3, width=8, maps=16, context=context)
+        found = receptive_field(model.backbone, (3, 256, 256))
+        fields.append(max(max(field.size) for path, field in found.items() if "conv3_2" in path or "output.0" in path))
+    assert fields[1] > fields[0]
+
+
+def test_two_stage_detector_keeps_the_contract() -> None:
+    report = check_model(light, (3, 64, 96))
+    assert report.passed, report.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("ssd300", {"boxes": "cocoa"}, "boxes of SSD 'cocoa'"),
+        ("ssd_resnet", {"encoder": "resnet19"}, "resnet18"),
+        ("ssd_resnet", {"sides": (10, 5, 20, 30, 40)}, "five rising sizes"),
+        ("ssd_resnet", {"score": 1.5}, "between 0 and 1"),
+        ("faster_rcnn", {"encoder": "resnet18"}, "encoder of faster_rcnn"),
+        ("faster_rcnn_fpn", {"sizes": (8, 16)}, "five rising sizes"),
+    ],
+)
+def test_wrong_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(FovealError, match=said):
+        on_meta(name, **options)
