@@ -10,6 +10,7 @@ import torch
 
 from foveal import catalog
 from foveal.contracts.behaviour import BEHAVIOUR, BUILDS
+from foveal.contracts.detector import DETECTOR
 from foveal.contracts.report import Report, examine
 from foveal.contracts.structure import STRUCTURE
 from foveal.contracts.subject import Network
@@ -46,8 +47,9 @@ def check_model(
     if num_classes is None and _takes_classes(function):
         num_classes = _CLASSES
     network = Network(function, size, num_classes, facts, numerics, task=_folder(factory))
+    rules = DETECTOR if network.is_detector else (*STRUCTURE, *BEHAVIOUR)
     with torch.random.fork_rng(devices=[]):  # the examination leaves the caller's random state alone
-        return examine(network, f"{name} on {'x'.join(map(str, size))}", [BUILDS, *STRUCTURE, *BEHAVIOUR])
+        return examine(network, f"{name} on {'x'.join(map(str, size))}", [BUILDS, *rules])
 
 
 def _folder(factory: str | Callable[..., Any]) -> str | None:

@@ -96,6 +96,16 @@ class Network:
         """Whether each pixel is to have scores of its own."""
         return self.task == "segment" or (self.task is None and scores.shape[2:] == self.input[1:])
 
+    @property
+    def is_detector(self) -> bool:
+        """Whether it finds boxes: its folder says so, or that it has `detect`."""
+        return self.task == "detect" or callable(getattr(self._built, "detect", None))
+
+    @cached_property
+    def backbone(self) -> Network:
+        """The trunk of a detector, to which passes apply, as a network of its own on the meta device."""
+        return Network(lambda **options: self.factory(**options).backbone, self.input, self.num_classes, None, False)
+
     @cached_property
     def _built(self) -> nn.Module | str:
         try:
