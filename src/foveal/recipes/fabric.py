@@ -37,6 +37,7 @@ def fabric_cifar10_fast(*, quick: bool = False) -> Recipe:
     """A fabric of 8 layers and 16 maps in minutes on two CPU cores: eight epochs with a one-cycle rate.
 
     Command: foveal train fabric_cifar10_fast data=DIR
+    Expected: about 19.5 % test error.
     """
     return cifar10(
         "fabric_cifar10_fast",
