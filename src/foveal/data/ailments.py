@@ -15,6 +15,7 @@ from foveal.data.box_ailments import box_findings
 from foveal.data.dataset import FileSet, VisionSet
 from foveal.data.duplicates import NearPairs, exact_groups, near_pairs
 from foveal.data.findings import Finding, Severity
+from foveal.data.mask_ailments import mask_findings
 from foveal.data.scan import Scan, tally
 from foveal.errors import FovealError
 
@@ -39,15 +40,17 @@ def examine(
     `flat` names the splits whose pictures lie in no class folder.
     """
     boxes = any(images.task == "detect" for images in sets.values())
+    masks = any(images.task == "segment" for images in sets.values())
     present = {split: tally(images) for split, images in sets.items()}
     twins = _Twins(root, seen, near_pairs(seen.prints, threshold) if near else None)
     findings = [
         *(Finding("refused", "error", f"training would refuse it: {e.what}", (), e.mend) for e in refused),
         *_unreadable(root, seen),
         *_flat(flat),
-        *_class_sets(present, boxes),
-        *_empty_classes(sets, present),
+        *_class_sets(present, alone=boxes or masks),
+        *_empty_classes(sets, present, "warning" if masks else "error"),
         *box_findings(root, sets),
+        *mask_findings(root, sets, seen),
         *_alike_names(present),
         *_class_sizes(present, "object" if boxes else "image"),
         *_small_images(root, seen),
@@ -71,10 +74,11 @@ def _flat(splits: Collection[str]) -> Iterator[Finding]:
         yield Finding("flat_split", "warning", what, (), "put them into one folder per class, or leave them to predict")
 
 
-def _class_sets(present: Mapping[str, Counter[str]], boxes: bool) -> Iterator[Finding]:
-    """One class only, which is enough for boxes; a class that is not in every split it should be in."""
+def _class_sets(present: Mapping[str, Counter[str]], *, alone: bool) -> Iterator[Finding]:
+    """One class only, and a class that is not in every split it should be in. `alone`: images hold parts of any class,
+    so that one may be the only one, or missing in test."""
     everywhere = sorted(set().union(*present.values()))
-    if len(everywhere) < 2 and not boxes:
+    if len(everywhere) < 2 and not alone:
         mend = "a recogniser needs two: add a folder of others"
         yield Finding("one_class", "error", f"there is one class only: {', '.join(everywhere)}", (), mend)
     train = present.get("train")
@@ -82,7 +86,7 @@ def _class_sets(present: Mapping[str, Counter[str]], boxes: bool) -> Iterator[Fi
         return
     for split, counts in present.items():
         if missing := tuple(sorted(set(train) - set(counts))):
-            severity: Severity = "error" if split == "test" and not boxes else "warning"
+            severity: Severity = "error" if split == "test" and not alone else "warning"
             what = f"{_many(len(missing), 'class')} of train without an image in {split}"
             yield Finding("missing_class", severity, what, missing, f"add {split} images, or rename the class")
         if extra := tuple(sorted(set(counts) - set(train))):
@@ -90,11 +94,13 @@ def _class_sets(present: Mapping[str, Counter[str]], boxes: bool) -> Iterator[Fi
             yield Finding("missing_class", "error", what, extra, "add training images, or rename the class")
 
 
-def _empty_classes(sets: Mapping[str, VisionSet], present: Mapping[str, Counter[str]]) -> Iterator[Finding]:
+def _empty_classes(
+    sets: Mapping[str, VisionSet], present: Mapping[str, Counter[str]], severity: Severity
+) -> Iterator[Finding]:
     known = {name for images in sets.values() for name in images.classes}
     if empty := tuple(sorted(known.difference(*present.values()))):
         what = f"{_many(len(empty), 'class')} without any image"
-        yield Finding("empty_class", "error", what, empty, "add images, or take the class out")
+        yield Finding("empty_class", severity, what, empty, "add images, or take the class out")
 
 
 def _alike_names(present: Mapping[str, Counter[str]]) -> Iterator[Finding]:

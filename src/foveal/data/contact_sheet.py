@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from foveal.data.boxset import BoxSet
 from foveal.data.dataset import ImageSet, VisionSet
-from foveal.data.drawing import BAD, CELL_PAPER, FAINT, INK, LINE, PAPER, font, paste, save, text
+from foveal.data.drawing import BAD, CELL_PAPER, FAINT, INK, LINE, PAPER, font, paste, save, text, veiled
 from foveal.data.image import ImageDecodeError
+from foveal.data.masks import MaskSet
 from foveal.data.scan import tally
 from foveal.errors import FovealError
 
@@ -131,7 +133,17 @@ def _members(images: VisionSet, label: int) -> NDArray[np.int64]:
         return np.flatnonzero(images.labels.numpy() == label)
     if isinstance(images, BoxSet):
         return np.flatnonzero([bool((found.labels == label).any()) for found in images.objects])
-    return np.flatnonzero([bool((images.target(i) == label).any()) for i in range(len(images))])
+    assert isinstance(images, MaskSet)  # there are no other sets
+    return np.flatnonzero(images.census[0][:, label].numpy())
+
+
+def _shown(images: VisionSet, i: int) -> Tensor:
+    """Image i no larger than needed, under its mask if it has one: uint8 [C, H, W]."""
+    if not isinstance(images, MaskSet):
+        return images.load(i, min_side=_CELL)
+    image = images.load(i)
+    mask = images.target(i).as_subclass(Tensor)
+    return veiled(image, mask, len(images.classes)) if mask.shape == image.shape[-2:] else image
 
 
 def _draw_sample(sheet: Image.Image, at: tuple[int, int], images: VisionSet, i: int, label: int) -> None:
@@ -139,7 +151,7 @@ def _draw_sample(sheet: Image.Image, at: tuple[int, int], images: VisionSet, i: 
     x, y = at
     draw.rectangle((x, y, x + _CELL - 1, y + _CELL - 1), fill=CELL_PAPER)
     try:
-        pixels = images.load(i, min_side=_CELL)
+        pixels = _shown(images, i)
     except ImageDecodeError:  # the doctor lists it with its reason; here its place is marked
         inset = _CELL // 3
         for top, bottom in ((inset, _CELL - inset), (_CELL - inset, inset)):

@@ -13,8 +13,10 @@ from typing import Literal, TypeVar, overload
 import torch
 
 from foveal import catalog
+from foveal.data.boxset import BoxSet
 from foveal.data.dataset import ArraySet, ImageSet, VisionSet
 from foveal.data.image import SUFFIXES
+from foveal.data.painted import PaintedSet
 from foveal.errors import FovealError
 
 AnySet = TypeVar("AnySet", bound=VisionSet)
@@ -22,8 +24,8 @@ _TOLD = {"classify": "classes of images", "segment": "masks", "detect": "boxes"}
 _LAST = "folder"  # asked last: a table or a CIFAR folder may hold folders of pictures too
 
 
-def detect(path: str | os.PathLike[str]) -> ModuleType:
-    """The module of `foveal.data.formats` that can open `path`.
+def detect(path: str | os.PathLike[str], task: str | None = None) -> ModuleType:
+    """The module of `foveal.data.formats` that can open `path`; where several can, one for the `task`.
 
     Raises FovealError for a path that is missing or empty, and for one that no format recognises: then it says which
     were tried.
@@ -31,20 +33,22 @@ def detect(path: str | os.PathLike[str]) -> ModuleType:
     root = root_of(path)
     names = sorted(catalog.names("format"), key=lambda name: name == _LAST)
     formats = [catalog.module("format", name) for name in names]
+    last = formats[names.index(_LAST)]
+    asked = sorted(formats, key=lambda found: (found is last, task is not None and _task(found) != task))
     if not root.exists() and not formats[names.index("digits")].sniff(root):
         raise _missing(root)
     if root.is_dir() and not any(root.iterdir()):
         raise FovealError(f"{root}: the folder is empty", "put a folder of images for each class into it")
-    for found in formats:
+    for found in asked:
         if found.sniff(root):
             return found
     raise _unrecognised(root, names)
 
 
-def data_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The splits at `path`, some of "train", "val", "test" in this order."""
+def data_splits(path: str | os.PathLike[str], task: str | None = None) -> tuple[str, ...]:
+    """The splits at `path`, some of "train", "val", "test" in this order; `task` as for `open_data`."""
     root = root_of(path)
-    splits: tuple[str, ...] = detect(root).splits(root)
+    splits: tuple[str, ...] = detect(root, task).splits(root)
     return splits
 
 
@@ -66,17 +70,20 @@ def open_data(
     """Open a split of the images at `path`: a folder, a table, the files of a known set, or "digits" for the embedded.
 
     `seed` decides the cut of a set that comes without splits. `task` is what the images are wanted for ("classify",
-    "segment", "detect"), None whatever they tell. Raises FovealError for whatever is wrong with the set as a whole:
-    nothing there, an unknown format, another task's targets, damaged files, one class only, a class of train that test
-    lacks. Single pictures are not decoded here: see `readable`.
+    "segment", "detect"), None whatever they tell; for "segment" masks are painted of objects with outlines. Raises
+    FovealError for whatever is wrong with the set as a whole: nothing there, an unknown format, another task's targets,
+    damaged files, one class only, a class of train that test lacks. Single pictures are not decoded here: see
+    `readable`.
     """
     root = root_of(path)
     try:
-        images: VisionSet = detect(root).open(root, split, seed=seed)
+        images: VisionSet = detect(root, task).open(root, split, seed=seed)
     except OSError as error:
         raise FovealError(
             f"{error.filename or root}: {error.strerror or error}", "check the path and its rights"
         ) from error
+    if task == "segment" and isinstance(images, BoxSet):
+        images = PaintedSet(images)
     if task is not None and images.task != task:
         raise FovealError(
             f"{root} holds {_TOLD[images.task]}, and {_TOLD[task]} are wanted",
@@ -133,6 +140,10 @@ def readable(
             "mend the files, or take the class out of the set",
         )
     return rest, listed
+
+
+def _task(found: ModuleType) -> str:
+    return str(getattr(found, "TASK", "classify"))
 
 
 def root_of(path: str | os.PathLike[str]) -> Path:

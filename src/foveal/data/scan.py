@@ -22,6 +22,7 @@ from foveal.data.dataset import ArraySet, FileSet, ImageSet, VisionSet
 from foveal.data.duplicates import Array, Prints, digest, prints, thumbnails
 from foveal.data.formats import _common, csv, folder
 from foveal.data.image import ImageDecodeError
+from foveal.data.masks import MaskSet
 from foveal.data.open import detect, root_of
 from foveal.errors import FovealError
 
@@ -130,11 +131,10 @@ def tally(images: VisionSet) -> Counter[str]:
         return Counter(
             {name: count for name, count in zip(images.classes, images.counts.tolist(), strict=True) if count}
         )
-    there: Counter[str] = Counter()
-    for i in range(len(images)):
-        numbers = np.unique(images.target(i)).tolist()
-        there.update(images.classes[number] for number in numbers if number < len(images.classes))
-    return there
+    if isinstance(images, MaskSet):
+        there = (images.census[0] > 0).sum(0).tolist()
+        return Counter({name: there[number] for number, name in enumerate(images.classes) if there[number]})
+    raise TypeError(f"{type(images).__name__} tells no classes")
 
 
 def _labels(images: VisionSet) -> list[str]:

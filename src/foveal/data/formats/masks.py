@@ -12,11 +12,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from foveal.data.boxset import Fault
 from foveal.data.dataset import stratified
 from foveal.data.formats._common import (
     SPLITS,
@@ -51,13 +53,18 @@ def open(root: Path, split: str, *, seed: int = 0) -> MaskSet:
 
     Raises FovealError, naming the file, for an image without a mask and the reverse, and for a missing list of classes.
     """
+    return read(root, split, seed=seed).settled()
+
+
+def read(root: Path, split: str, *, seed: int = 0) -> MaskSet:
+    """As `open`, with what has no counterpart left out and among the set's `faults`."""
     check_split(root, split, splits(root))
     places = _places(root)
     classes, colours, void = _classes(root)
     whole = "" in places
-    paths, masks = _pairs(places["" if whole else split])
-    options = {"colours": colours, "ignored_colours": void, "ignore": (len(classes), IGNORED)}
-    found = MaskSet(paths, masks, classes, split, **options)  # type: ignore[arg-type]
+    paths, masks, faults = _pairs(places["" if whole else split])
+    options: dict[str, Any] = {"colours": colours, "ignored_colours": void, "ignore": (len(classes), IGNORED)}
+    found = MaskSet(paths, masks, classes, split, faults=faults, **options)
     if not whole:
         return found
     rest, test = stratified(found.strata, 0.15, seed)
@@ -79,13 +86,13 @@ def write(sets: Mapping[str, MaskSet], root: Path) -> None:
 
 def example(root: Path) -> None:
     """Three images of a bright square on dark ground, in each of two splits."""
-    for split in ("train", "test"):
+    for split, dark in (("train", 40), ("test", 50)):
         for folder in (_IMAGES, _MASKS):
             (root / split / folder).mkdir(parents=True, exist_ok=True)
         for i in range(3):
             mask = np.zeros((24, 32), np.uint8)
             mask[4 + i : 14 + i, 6 + i : 16 + i] = 1
-            Image.fromarray(np.stack([40 + 160 * mask] * 3, 2)).save(root / split / _IMAGES / f"{i}.png")
+            Image.fromarray(np.stack([dark + 160 * mask] * 3, 2)).save(root / split / _IMAGES / f"{i}.png")
             Image.fromarray(mask).save(root / split / _MASKS / f"{i}.png")
     write_classes(root, ("ground", "square"))
 
@@ -102,22 +109,18 @@ def _places(root: Path) -> dict[str, Path]:
     return found
 
 
-def _pairs(folder: Path) -> tuple[list[str], list[str]]:
+def _pairs(folder: Path) -> tuple[list[str], list[str], list[Fault]]:
     images = {Path(path).stem: path for path in pictures_in(folder / _IMAGES)[0]}
     masks = {Path(path).stem: path for path in pictures_in(folder / _MASKS)[0]}
-    for missing, of, where in (
-        (images.keys() - masks.keys(), "mask", _MASKS),
-        (masks.keys() - images.keys(), "image", _IMAGES),
-    ):
-        if missing:
-            stem = min(missing)
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise FovealError(
-                f"{(images if of == 'mask' else masks)[stem]} has no {of}{more}",
-                f"add {folder / where / stem}.png, or take it away",
-            )
-    stems = sorted(images)
-    return [str(images[stem]) for stem in stems], [str(masks[stem]) for stem in stems]
+    faults = [
+        Fault("no_mask", "error", f"{images[stem]} has no mask", f"add {folder / _MASKS / stem}.png, or take it away")
+        for stem in sorted(images.keys() - masks.keys())
+    ] + [
+        Fault("no_image", "error", f"{masks[stem]} has no image", f"add {folder / _IMAGES / stem}.png, or take it away")
+        for stem in sorted(masks.keys() - images.keys())
+    ]
+    stems = sorted(images.keys() & masks.keys())
+    return [images[stem] for stem in stems], [masks[stem] for stem in stems], faults
 
 
 def _classes(root: Path) -> tuple[list[str], list[tuple[int, int, int]] | None, list[tuple[int, int, int]]]:
