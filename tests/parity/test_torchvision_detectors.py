@@ -45,7 +45,7 @@ def loaded(ours: nn.Module, theirs: nn.Module) -> Any:
     return ours.eval()
 
 
-def compared(ours: Any, theirs: nn.Module, images: Tensor, least: int) -> None:
+def compared(ours: Any, theirs: nn.Module, images: Tensor, least: int) -> list[dict[str, Tensor]]:
     with torch.inference_mode():
         wanted, given = theirs.eval()(list(images)), ours.detect(images)
     for a, b in zip(given, wanted, strict=True):
@@ -53,6 +53,7 @@ def compared(ours: Any, theirs: nn.Module, images: Tensor, least: int) -> None:
         assert torch.equal(a["labels"], b["labels"] - 1)  # theirs count the background
         assert (a["scores"] - b["scores"]).abs().max() <= NEAR
         assert (a["boxes"] - b["boxes"]).abs().max() <= NEAR * max(images.shape[2:])
+    return wanted  # type: ignore[no-any-return]
 
 
 def test_ssd300(real_data: Callable[[str], Path]) -> None:
@@ -63,11 +64,23 @@ def test_ssd300(real_data: Callable[[str], Path]) -> None:
     compared(ours, theirs, photographs(real_data("bccd"), 300, 300), least=50)
 
 
-def test_faster_rcnn_fpn(real_data: Callable[[str], Path]) -> None:
-    theirs = detection.fasterrcnn_resnet50_fpn(
+def test_mask_and_faster_rcnn_fpn(real_data: Callable[[str], Path]) -> None:
+    theirs = detection.maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, image_mean=[0.0] * 3, image_std=[1.0] * 3, min_size=128, max_size=160,
-        rpn_pre_nms_top_n_test=100, rpn_post_nms_top_n_test=100,
+        rpn_pre_nms_top_n_test=100, rpn_post_nms_top_n_test=100, box_detections_per_img=30,
     )  # fmt: skip
     lively(theirs, "cls_score", 0.2, 0.1)
-    ours = loaded(create("faster_rcnn_fpn", num_classes=90, proposals=100), theirs)
-    compared(ours, theirs, photographs(real_data("bccd"), 128, 160), least=20)
+    nn.init.normal_(theirs.roi_heads.mask_predictor.mask_fcn_logits.weight, std=0.1)
+    ours = loaded(create("mask_rcnn", num_classes=90, proposals=100, most=30), theirs)
+    images = photographs(real_data("bccd"), 128, 160)
+    wanted = compared(ours, theirs, images, least=20)
+    boxes, labels = ([one[key] for one in wanted] for key in ("boxes", "labels"))
+    with torch.inference_mode():
+        small = ours.probabilities(ours.backbone(images), boxes, [label - 1 for label in labels])
+        maps = theirs.backbone(images)
+        sizes = [tuple(images.shape[2:])] * len(images)
+        heads = theirs.roi_heads
+        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(maps, boxes, sizes)))
+    label = torch.cat(labels)
+    own = logits[torch.arange(len(label)), label].sigmoid()
+    assert (torch.cat(small) - own).abs().max() <= NEAR

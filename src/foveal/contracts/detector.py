@@ -123,13 +123,16 @@ def _facts(network: Network) -> str:
 
 
 def _targets(network: Network, images: Tensor) -> Sequence[dict[str, Tensor]]:
-    """Two boxes an image, of two classes, the second image without any where there are more than two."""
+    """Two boxes an image, of two classes, with masks; of more than two images the second one is empty."""
     height, width = images.shape[2:]
     size = torch.tensor((width, height, width, height))
     boxes = torch.tensor(((0.1, 0.1, 0.5, 0.7), (0.4, 0.3, 0.9, 0.9))) * size
     labels = torch.tensor((0, (network.num_classes or 2) - 1))
-    full = {"boxes": boxes, "labels": labels}
-    empty = {"boxes": boxes[:0], "labels": labels[:0]}
+    masks = torch.zeros(2, height, width, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[top:bottom, left:right] = True
+    full = {"boxes": boxes, "labels": labels, "masks": masks}
+    empty = {key: value[:0] for key, value in full.items()}
     return [empty if i == 1 and len(images) > 2 else full for i in range(len(images))]
 
 

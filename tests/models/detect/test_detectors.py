@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from foveal.errors import FovealError
 from foveal.graph.receptive_field import receptive_field
 from foveal.models import create
 from foveal.models.detect._references import References
+from foveal.models.detect.mask_rcnn import pasted
 
 
 def on_meta(name: str, **options: Any) -> Any:
@@ -30,9 +32,9 @@ def shapes(maps: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
     return [tuple(map.shape[1:]) for map in maps]
 
 
-def light(num_classes: int = 3) -> nn.Module:
+def light(name: str, num_classes: int = 3) -> Any:
     return create(
-        "faster_rcnn_fpn", num_classes=num_classes, encoder="resnet18", width=8, maps=16, hidden=32, proposals=40,
+        name, num_classes=num_classes, encoder="resnet18", width=8, maps=16, hidden=32, proposals=40,
         sizes=(8, 16, 32, 64, 128),
     )  # fmt: skip
 
@@ -61,9 +63,10 @@ def test_default_boxes_are_those_of_the_paper(boxes: anchors.DefaultBoxes) -> No
 
 def test_parameters_of_torchvisions_detectors() -> None:
     assert parameters(on_meta("ssd300", num_classes=90)) == 35_641_826
-    facts = catalog.facts("faster_rcnn_fpn")
-    assert facts is not None
-    assert parameters(on_meta("faster_rcnn_fpn", frozen=True)) == facts.published["parameters_frozen"]
+    for name in ("faster_rcnn_fpn", "mask_rcnn"):
+        facts = catalog.facts(name)
+        assert facts is not None
+        assert parameters(on_meta(name, frozen=True)) == facts.published["parameters_frozen"]
 
 
 def test_context_gives_fine_maps_a_larger_field() -> None:
@@ -75,8 +78,9 @@ def test_context_gives_fine_maps_a_larger_field() -> None:
     assert fields[1] > fields[0]
 
 
-def test_two_stage_detector_keeps_the_contract() -> None:
-    report = check_model(light, (3, 64, 96))
+@pytest.mark.parametrize("name", ["faster_rcnn_fpn", "mask_rcnn"])
+def test_two_stage_detectors_keep_the_contract(name: str) -> None:
+    report = check_model(partial(light, name), (3, 64, 96))
     assert report.passed, report.text()
 
 
@@ -94,3 +98,20 @@ def test_two_stage_detector_keeps_the_contract() -> None:
 def test_wrong_options_are_refused(name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(FovealError, match=said):
         on_meta(name, **options)
+
+
+def test_masks_are_pasted_where_their_boxes_are() -> None:
+    masks = torch.ones(2, 28, 28)
+    masks[1, :, 14:] = 0  # the left half of the second box
+    boxes = torch.tensor([[2.0, 3.0, 8.0, 9.0], [0.0, 0.0, 10.0, 4.0]])
+    found = pasted(masks, boxes, 12, 16) >= 0.5
+    wanted = torch.zeros(2, 12, 16, dtype=torch.bool)
+    wanted[0, 3:9, 2:8] = True
+    wanted[1, 0:4, 0:5] = True
+    assert torch.equal(found, wanted)
+
+
+def test_mask_rcnn_asks_for_masks() -> None:
+    target = {"boxes": torch.tensor([[1.0, 1.0, 9.0, 9.0]]), "labels": torch.tensor([0])}
+    with pytest.raises(FovealError, match="learns from masks"):
+        light("mask_rcnn").losses(torch.zeros(1, 3, 64, 64), [target])

@@ -73,6 +73,16 @@ class Raw(NamedTuple):
     deltas: Tensor
 
 
+class Assigned(NamedTuple):
+    """The S boxes of one image that count in the losses, objects first: [S, 4]; their labels, 0 for background [S]; the
+    deltas to the true boxes [S, 4]; and which true box each object is, int64 [objects]."""
+
+    boxes: Tensor
+    labels: Tensor
+    deltas: Tensor
+    truth: Tensor
+
+
 class RegionPool(nn.Module):
     """Maps and the boxes of each image → [boxes, C, size, size]: RoIAlign from a pyramid, by maximum from one map."""
 
@@ -115,7 +125,10 @@ class TwoStage(nn.Module):
             norm.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Raw:
-        maps = self.backbone(images)
+        return self.answer(self.backbone(images), images)
+
+    def answer(self, maps: Sequence[Tensor], images: Tensor) -> Raw:
+        """What `forward` gives, from the maps of the images."""
         regions = self.rpn(maps, images)
         proposals = self.rpn.proposals(regions, images)
         return Raw(regions, proposals, *self.second(maps, proposals))
@@ -131,24 +144,33 @@ class TwoStage(nn.Module):
 
         targets: one dictionary an image with `boxes` [K, 4] in pixels and `labels` [K]; true boxes are proposals too.
         """
-        maps = self.backbone(images)
+        return self.learned(self.backbone(images), images, targets)[0]
+
+    def learned(
+        self, maps: Sequence[Tensor], images: Tensor, targets: Sequence[dict[str, Tensor]]
+    ) -> tuple[dict[str, Tensor], list[Assigned]]:
+        """The four terms, and of each image the boxes that they were taken over."""
         regions = self.rpn(maps, images)
         proposals = self.rpn.proposals(regions, images, learning=True)
-        chosen, labels, wanted = zip(*map(self._sampled, proposals, targets), strict=True)
-        logits, deltas = self.second(maps, chosen)
-        label, truth = torch.cat(labels), torch.cat(wanted)
-        object_ = (label > 0).nonzero().flatten()
-        own = deltas[object_, label[object_]]
-        shifts = F.smooth_l1_loss(own, truth[object_], beta=BETA, reduction="sum")
-        return {
+        assigned = [self._assigned(*pair) for pair in zip(proposals, targets, strict=True)]
+        logits, deltas = self.second(maps, [one.boxes for one in assigned])
+        labels = torch.cat([one.labels for one in assigned])
+        wanted = torch.cat([one.deltas for one in assigned])
+        objects = (labels > 0).nonzero().flatten()
+        own = deltas[objects, labels[objects]]
+        terms = {
             **self.rpn.losses(regions, targets),
-            "classes": F.cross_entropy(logits, label),
-            "boxes": shifts / max(1, len(label)),
+            "classes": F.cross_entropy(logits, labels),
+            "boxes": F.smooth_l1_loss(own, wanted[objects], beta=BETA, reduction="sum") / max(1, len(labels)),
         }
+        return terms, assigned
 
     def detect(self, images: Tensor) -> list[Detections]:
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
-        raw = self(images)
+        return self.reported(self(images), images)
+
+    def reported(self, raw: Raw, images: Tensor) -> list[Detections]:
+        """The detections that an answer comes to."""
         boxes = decode(raw.deltas, torch.cat(raw.proposals)[:, None], RCNN_WEIGHTS)
         boxes = clip(boxes, *images.shape[2:])[:, 1:]
         scores = raw.logits.softmax(1)[:, 1:]
@@ -167,17 +189,16 @@ class TwoStage(nn.Module):
         return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     @torch.no_grad()
-    def _sampled(self, proposals: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The boxes of one image that count: [S, 4], their labels with 0 for background [S], their deltas [S, 4]."""
+    def _assigned(self, proposals: Tensor, target: dict[str, Tensor]) -> Assigned:
         boxes = torch.cat((proposals, target["boxes"]))
         matching = match(target["boxes"], boxes, 0.5, 0.5)
         objects, others = sample(matching, _SAMPLED, _POSITIVE)
-        chosen = torch.cat((objects, others))
+        chosen, truth = torch.cat((objects, others)), matching[objects]
         labels = torch.zeros_like(chosen)
-        labels[: len(objects)] = target["labels"][matching[objects]] + 1
+        labels[: len(objects)] = target["labels"][truth] + 1
         deltas = boxes.new_zeros(len(chosen), 4)
-        deltas[: len(objects)] = encode(target["boxes"][matching[objects]], boxes[objects], RCNN_WEIGHTS)
-        return boxes[chosen], labels, deltas
+        deltas[: len(objects)] = encode(target["boxes"][truth], boxes[objects], RCNN_WEIGHTS)
+        return Assigned(boxes[chosen], labels, deltas, truth)
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """torchvision's name of each tensor → its name here, for ResNets with a feature pyramid."""
