@@ -67,6 +67,15 @@ def test_an_evaluation_comes_back_from_its_files(run: Run) -> None:
     assert measured.text() == loaded.text()
 
 
+def test_boundaries_where_they_are_asked_for(run: Run) -> None:
+    measured = evaluate(run, protocols=["whole_image(boundary=0.0075)"])
+    loaded = load_mask_evaluation(run.path)
+    assert isinstance(measured, MaskEvaluation) and loaded is not None
+    assert 0 <= measured.metrics["boundary_f1"] <= 100
+    assert loaded.class_table == measured.class_table and "boundary_f1" in loaded.class_table[0]
+    assert "boundary F1" in loaded.text() and "boundary f1" in write_report(run).read_text(encoding="utf-8")
+
+
 def test_the_report_has_every_part(run: Run) -> None:
     page = write_report(run).read_text(encoding="utf-8")
     found = load_mask_evaluation(run.path)

@@ -35,7 +35,8 @@ def convert(
 ) -> Conversion:
     """Write the set at `source` into the new folder `target` in another format of the same task.
 
-    Classes: digits idx cifar folder csv ilsvrc. Masks: masks. Boxes: voc coco yolo boxes_csv labelme; objects with a
+    Classes: digits idx cifar folder csv ilsvrc. Masks: masks voc_masks
+    cityscapes, from coco and labelme too, whose outlines are painted. Boxes: voc coco yolo boxes_csv labelme; objects with a
     flag that the format cannot hold (difficult, crowd) are left out and listed.
 
     Pictures in files keep their bytes where the format holds files; the others hold exact pixels or refuse. A set
@@ -51,7 +52,7 @@ def convert(
     task = getattr(writer, "TASK", "classify")
     sets: dict[str, Any] = {}
     skipped: list[tuple[str, str]] = []
-    for split in data_splits(source):
+    for split in data_splits(source, task):
         sets[split], bad = readable(open_data(source, split, seed=seed, task=task), strict, progress)
         skipped += bad
     if task == "detect":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ class MaskEvaluation(Measurement):
     confusion: Tensor = field(repr=False, compare=False)
     image_iu: Tensor = field(repr=False, compare=False)  # float64 [N]
     names: tuple[str, ...] = field(default=(), repr=False)
+    boundary: Tensor | None = field(default=None, repr=False, compare=False)  # F1 of each class in %, where asked for
 
     @property
     def images(self) -> int:
@@ -39,11 +42,12 @@ class MaskEvaluation(Measurement):
 
     @property
     def class_table(self) -> list[dict[str, Any]]:
-        """Of each class: name, iu and accuracy in % (None without a true pixel), and its share of the pixels."""
+        """Of each class: name, iu and accuracy in % (None without a true pixel), and its share of the pixels; the F1
+        of its boundary where that was measured."""
         ious, accuracies = class_ious(self.confusion), class_accuracies(self.confusion)
         pixels = self.confusion.sum(1)
         total = max(int(pixels.sum()), 1)
-        return [
+        rows = [
             {
                 "name": name,
                 "iu": _plain(ious[i]),
@@ -52,6 +56,9 @@ class MaskEvaluation(Measurement):
             }
             for i, name in enumerate(self.classes)
         ]
+        if self.boundary is None:
+            return rows
+        return [row | {"boundary_f1": _plain(one)} for row, one in zip(rows, self.boundary, strict=True)]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, null for a class without a pixel."""
@@ -75,10 +82,13 @@ class MaskEvaluation(Measurement):
         width = max(map(len, self.metrics))
         lines += [f"{name.replace('_', ' '):<{width + 1}} {value:6.2f} %" for name, value in self.metrics.items()]
         longest = max(5, *(len(name) for name in self.classes))
-        lines += ["", f"{'class':<{longest}}      IU  accuracy  of pixels"]
+        edges = "  boundary F1" if self.boundary is not None else ""
+        lines += ["", f"{'class':<{longest}}      IU  accuracy  of pixels{edges}"]
         for row in self.class_table:
             iu, accuracy = (f"{row[key]:.2f}" if row[key] is not None else "-" for key in ("iu", "accuracy"))
-            lines.append(f"{row['name']:<{longest}}  {iu:>6}  {accuracy:>8}  {row['share']:9.2f}")
+            edge = row.get("boundary_f1")
+            last = "" if not edges else f"  {'-' if edge is None else format(edge, '.2f'):>11}"
+            lines.append(f"{row['name']:<{longest}}  {iu:>6}  {accuracy:>8}  {row['share']:9.2f}{last}")
         worst = self.image_iu.nan_to_num(nan=torch.inf).argsort()[:3].tolist()
         lines += ["", "worst images:", *(f"{self.image_iu[i]:6.2f} %  {self.names[i]}" for i in worst)]
         lines += [f"not read: {file}: {reason}" for file, reason in self.skipped]
@@ -94,7 +104,13 @@ def mask_evaluation(found: Mapping[str, Mapping[str, Any]], about: Mapping[str, 
         for key, value in values.items()
         if isinstance(value, float)
     }
-    return MaskEvaluation(**about, metrics=metrics, confusion=first["confusion"], image_iu=first["image_iu"])
+    return MaskEvaluation(
+        **about,
+        metrics=metrics,
+        confusion=first["confusion"],
+        image_iu=first["image_iu"],
+        boundary=first.get("class_boundary_f1"),
+    )
 
 
 def save_masks(folder: Path, evaluation: MaskEvaluation) -> None:
@@ -120,12 +136,21 @@ def load_mask_evaluation(folder: Path) -> MaskEvaluation | None:
             confusion=torch.tensor(figures["confusion"]),
             image_iu=image_iu,
             names=names,
+            boundary=_boundary(figures["classes"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise FovealError(
             f"{folder / FIGURES} or {PREDICTIONS} beside it is damaged or missing",
             f"measure again: foveal evaluate {folder}",
         ) from error
+
+
+def _boundary(rows: Sequence[Mapping[str, Any]]) -> Tensor | None:
+    if "boundary_f1" not in rows[0]:
+        return None
+    return torch.tensor(
+        [math.nan if row["boundary_f1"] is None else row["boundary_f1"] for row in rows], dtype=torch.float64
+    )
 
 
 def _plain(value: Tensor) -> float | None:

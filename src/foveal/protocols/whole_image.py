@@ -10,6 +10,7 @@ from torch import Tensor
 
 from foveal.errors import FovealError
 from foveal.metrics.segmentation import (
+    boundary_scores,
     frequency_weighted_iu,
     mean_accuracy,
     mean_iu,
@@ -21,13 +22,17 @@ from foveal.protocols._ahead import ahead
 TASK = "segment"
 
 
-def whole_image(predict: Any, dataset: Any, *, batch_size: int = 8) -> Iterator[tuple[str, Tensor | float]]:
+def whole_image(
+    predict: Any, dataset: Any, *, boundary: float = 0.0, batch_size: int = 8
+) -> Iterator[tuple[str, Tensor | float]]:
     """Evaluate a segmenter on every image of `dataset`, whose items are (uint8 [C, H, W], mask uint8 [H, W]).
 
     `predict.labels(image)` gives the class of every pixel in the image's own size, uint8 [H, W]; pixels whose mask is
     255 are not counted. Yields, as (name, value): ("confusion", int64 [classes, classes]: true class by row) and
     ("image_iu", float64 [N]: the mean IU of each image, in %), then, in %, ("pixel_accuracy"), ("mean_accuracy"),
-    ("mean_iu") and ("frequency_weighted_iu"). `batch_size` images are decoded ahead.
+    ("mean_iu") and ("frequency_weighted_iu"). With `boundary`, a share of the diagonal such as 0.0075, also
+    ("class_boundary_f1", float64 [classes]: mean over the images that have the class) and ("boundary_f1"), their mean.
+    `batch_size` images are decoded ahead.
 
     Raises FovealError for an empty set.
     """
@@ -36,9 +41,15 @@ def whole_image(predict: Any, dataset: Any, *, batch_size: int = 8) -> Iterator[
     classes = len(predict.classes)
     total = torch.zeros(classes, classes, dtype=torch.int64)
     each: list[float] = []
+    edges, counted = torch.zeros(classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.int64)
     for samples in ahead(range(len(dataset)), dataset.__getitem__, batch_size):
         for image, mask in samples:
-            confusion = pixel_confusion(predict.labels(image), mask.as_subclass(Tensor), classes)
+            found, true = predict.labels(image), mask.as_subclass(Tensor)
+            confusion = pixel_confusion(found, true, classes)
+            if boundary:
+                scores = boundary_scores(found, true, classes, boundary)
+                edges += scores.nan_to_num()
+                counted += ~scores.isnan()
             each.append(mean_iu(confusion))
             total += confusion
     yield "confusion", total
@@ -47,3 +58,6 @@ def whole_image(predict: Any, dataset: Any, *, batch_size: int = 8) -> Iterator[
     yield "mean_accuracy", mean_accuracy(total)
     yield "mean_iu", mean_iu(total)
     yield "frequency_weighted_iu", frequency_weighted_iu(total)
+    if boundary:
+        yield "class_boundary_f1", edges / counted
+        yield "boundary_f1", float((edges / counted).nanmean())
