@@ -14,7 +14,7 @@ from foveal.contracts.structure import STRUCTURE
 from foveal.contracts.subject import Network, kept, mode
 
 _ENTRIES = {"boxes": torch.float32, "scores": torch.float32, "labels": torch.int64}
-_UPDATES, _FALL = 10, 0.9
+_UPDATES, _FALL = 10, 0.95
 _SHARED = ("copies", "reproducible", "deterministic", "state dict")  # rules of all networks that ask for no scores
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.graph.trace import trace
-from foveal.weights import keymaps
+from foveal.weights import darknet, keymaps
 from foveal.weights.files import Checkpoint, read_weights, without_prefix
 
 Shape = tuple[int, ...]
@@ -88,13 +88,18 @@ class Matching:
 
 
 def load_weights(model: nn.Module, file: str | Path | Checkpoint, *, partial: bool = False) -> Matching:
-    """Fill the network with the weights of a file (safetensors, .pt, .pth, a run's folder) and say what went where.
+    """Fill the network with a file's weights (safetensors, .pt, .pth, darknet's .weights, a run's folder) and say what
+    went where.
 
     Values are cast to the network's own type and device. Nothing is changed unless everything is decided: without
     `partial`, FovealError when any tensor is missing, left over or of another shape (a head of another class count is
     one); with it, what fits is loaded and the rest stays as initialised, as the returned table says.
     """
-    checkpoint = file if isinstance(file, Checkpoint) else read_weights(file)
+    if isinstance(file, Checkpoint):
+        checkpoint = file
+    else:
+        named = str(file).endswith(darknet.SUFFIX)
+        checkpoint = darknet.read_darknet(file, model) if named else read_weights(file)
     target = _tensors(model)
     if any(tensor.device.type == "meta" for tensor in target.values()):
         raise FovealError(

@@ -78,6 +78,16 @@ def test_context_gives_fine_maps_a_larger_field() -> None:
     assert fields[1] > fields[0]
 
 
+def test_yolov3_keeps_the_contract() -> None:
+    report = check_model(partial(create, "yolov3", width=4), (3, 64, 96), num_classes=3)
+    assert report.passed, report.text()
+
+
+def test_yolov3_predicts_three_boxes_at_each_of_three_scales() -> None:
+    maps = on_meta("yolov3").backbone(torch.empty(1, 3, 416, 416, device="meta"))
+    assert shapes(maps) == [(255, 13, 13), (255, 26, 26), (255, 52, 52)]
+
+
 @pytest.mark.parametrize("name", ["faster_rcnn_fpn", "mask_rcnn"])
 def test_two_stage_detectors_keep_the_contract(name: str) -> None:
     report = check_model(partial(light, name), (3, 64, 96))
@@ -91,6 +101,8 @@ def test_two_stage_detectors_keep_the_contract(name: str) -> None:
         ("ssd_resnet", {"encoder": "resnet19"}, "resnet18"),
         ("ssd_resnet", {"sides": (10, 5, 20, 30, 40)}, "five rising sizes"),
         ("ssd_resnet", {"score": 1.5}, "between 0 and 1"),
+        ("yolov3", {"width": 5}, "even number of maps"),
+        ("yolov3", {"priors": (((1, 2),),)}, "three shapes"),
         ("faster_rcnn", {"encoder": "resnet18"}, "encoder of faster_rcnn"),
         ("faster_rcnn_fpn", {"sizes": (8, 16)}, "five rising sizes"),
     ],
