@@ -8,7 +8,7 @@ from typing import Any
 
 from foveal.errors import FovealError
 
-_LISTS = ("prepare", "augment", "test", "mean", "std", "milestones", "input")
+_LISTS = ("prepare", "augment", "test", "mean", "std", "milestones", "input", "classes")
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:

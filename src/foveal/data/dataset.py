@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from foveal.data.image import load_image, verify
-from foveal.errors import FovealError
+from foveal.errors import FovealError, unknown
 
 
 class VisionSet(Dataset[tuple[tv_tensors.Image, Any]], ABC):
@@ -196,6 +196,18 @@ class FileSet(ImageSet):
         index = torch.as_tensor(indices, dtype=torch.int64)
         paths = [self.paths[i] for i in index.tolist()]
         return type(self)(paths, self.labels[index], self.classes, split or self.split, self.ignored)
+
+
+def only(images: ImageSet, classes: Sequence[str]) -> ImageSet:
+    """The images of some classes, numbered in the order given. FovealError for a class that the set does not have."""
+    for name in classes:
+        if name not in images.classes:
+            raise unknown("class", name, images.classes)
+    numbers = torch.full((len(images.classes),), -1)
+    numbers[[images.classes.index(name) for name in classes]] = torch.arange(len(classes))
+    kept = images.select((numbers[images.labels] >= 0).nonzero().flatten())
+    kept.labels, kept.classes = numbers[kept.labels], tuple(classes)
+    return kept
 
 
 def stratified(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from foveal.data.dataset import ImageSet, VisionSet, stratified
-from foveal.data.open import data_splits, open_data
+from foveal.data.open import data_splits
 from foveal.errors import FovealError
 from foveal.evaluation.own import is_own, unreadable
 from foveal.evaluation.text import listed
-from foveal.training.inputs import without
+from foveal.training.inputs import chosen, without
 from foveal.training.run import Run
 
 
@@ -33,7 +33,8 @@ def open_split(run: Run, split: str, data: str | None = None) -> VisionSet:
         raise FovealError(
             f"{source} has no {split} split", f"it has {', '.join(there)}: choose split={there[-1]}{shell}"
         )
-    images = open_data(source, "train" if cut and split == "val" else split, seed=run.recipe.seed, task=run.recipe.task)
+    wanted = run.recipe if own else run.recipe.with_settings(data=source, classes=())
+    images = chosen(wanted, "train" if cut and split == "val" else split)
     if cut and split != "test":
         images = without(images, unreadable(run))  # as in training, the cut is made of the images that could be read
         rest, part = stratified(images.strata, run.recipe.holdout, run.recipe.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import ImageSet, only
 from foveal.data.open import open_data
 from foveal.errors import FovealError
 from foveal.evaluation import PREDICTIONS, Evaluation, load_evaluation
@@ -69,6 +69,7 @@ def _pictures(run: Run, found: Evaluation | None) -> tuple[ImageSet | None, Imag
     recipe = run.recipe
     try:
         train = open_data(recipe.data, "train", seed=recipe.seed, task="classify")
+        train = only(train, recipe.classes) if recipe.classes else train
         test = open_labelled(run, held_out(run)) if found else None
     except FovealError as error:
         return None, None, error.what

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ArraySet, ImageSet, VisionSet, stratified
+from foveal.data.dataset import ArraySet, ImageSet, VisionSet, only, stratified
 from foveal.data.loader import Loader
 from foveal.data.open import AnySet, data_splits, open_data, readable, root_of
 from foveal.data.pipeline import Pipeline
@@ -82,7 +82,7 @@ def open_inputs(
     found: dict[str, VisionSet] = {}
     skipped: list[tuple[str, str]] = []
     for split in splits:
-        images = open_data(recipe.data, split, seed=recipe.seed, task=recipe.task)
+        images = chosen(recipe, split)
         if unreadable is not None:
             found[split] = without(images, unreadable)
             continue
@@ -95,6 +95,12 @@ def open_inputs(
     if recipe.patience and val is None:
         raise FovealError(f"patience={recipe.patience} needs a validation split", "set holdout=0.1 or patience=0")
     return Inputs(train, val, found.get("test"), tuple(skipped))
+
+
+def chosen(recipe: Recipe, split: str) -> VisionSet:
+    """A split of a recipe's data, with the classes that it names."""
+    images = open_data(recipe.data, split, seed=recipe.seed, task=recipe.task)
+    return only(images, recipe.classes) if recipe.classes and isinstance(images, ImageSet) else images
 
 
 def without(images: AnySet, names: Collection[str]) -> AnySet:

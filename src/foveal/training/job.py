@@ -19,7 +19,7 @@ from foveal.data.loader import Loader
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.tasks import classify, task
-from foveal.training import checkpoint, device, lanes, mean_image
+from foveal.training import checkpoint, device, lanes, mean_image, transfer
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
@@ -51,6 +51,7 @@ class Job:
             classify.check_smoothing(self.model, recipe.label_smoothing)
         facts = device.probe(self.model, recipe.input)
         self.task.check(self.model, facts.output, len(inputs.classes), recipe.input)
+        self.plan = transfer.plan(recipe, self.model, len(inputs.train), len(inputs.classes))
         self.losses = objective(recipe, inputs)
         self.placement = device.choose(recipe, facts, group.local_rank)
         if group.world > 1:
@@ -96,17 +97,27 @@ class Job:
 
     def load_initial_weights(self) -> str:
         """The recipe's `weights`, into the fresh network: the table of what matched, for the log."""
-        r = self.recipe
+        r, classes = self.recipe, len(self.inputs.classes)
         if not r.weights:
             if r.partial:
                 raise FovealError("partial is about weights, and none are named", "add weights=FILE, or leave it away")
             return ""
         from foveal.weights import check_preparation, imagenet, load_weights  # here, since few runs need it
 
-        if r.weights != "imagenet":
-            return str(load_weights(self.model, r.weights, partial=r.partial))
-        check_preparation(r.model, r.mean, r.std, r.mean_image)
-        return str(load_weights(self.model, imagenet(r.model), partial=r.partial))
+        file: str | Path = r.weights
+        if r.weights == "imagenet":
+            check_preparation(r.model, r.mean, r.std, r.mean_image)
+            file = imagenet(r.model)
+        if not r.weights_to:
+            return str(load_weights(self.model, file, partial=r.partial, classes=classes))
+        taking = set(transfer.up_to(transfer.layers(self.model)[0], r.weights_to))
+        fresh = {name: value.clone() for name, value in self.model.state_dict().items()}
+        said = str(load_weights(self.model, file, partial=r.partial, classes=classes))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if name.rpartition(".")[0] not in taking:
+                    value.copy_(fresh[name])
+        return f"{said}\nof these up to {r.weights_to} only: what comes after begins anew"
 
     def place(self) -> None:
         """Bring the network to the device and make what depends on it: optimiser, moving average, processes."""
@@ -115,7 +126,11 @@ class Job:
         if self.placement.device.type == "cpu":
             device.keep_freed_memory()
         self.model = self.placement.place(self.model)
-        self.optimizer = make_optimizer(self.model, self.recipe)
+        self.frozen = [self.model.get_submodule(path) for path in self.plan.frozen]
+        for module in self.frozen:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+        self.optimizer = make_optimizer(self.model, self.recipe, self.plan.factors)
         if self.placement.lanes > 1:
             self.lanes = Lanes(self.placement.lanes)
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
@@ -180,6 +195,7 @@ class Job:
             lanes=self.lanes,
             clip=self.recipe.clip,
             ema=self.average,
+            frozen=self.frozen,
             scaler=self.scaler,
             seed=self.recipe.seed,
             start=self.position.step,

@@ -36,6 +36,7 @@ def fit(
     lanes: Lanes | None = None,
     clip: float = 0.0,
     ema: Average | None = None,
+    frozen: Iterable[nn.Module] = (),
     scaler: torch.amp.GradScaler | None = None,
     seed: int = 0,
     start: int = 0,
@@ -49,13 +50,16 @@ def fit(
     hence dropout, are seeded before each update from (seed, s): they depend on the position alone. `accumulate` cuts a
     batch into parts whose gradients are added: the same batch for the optimiser in less memory, except that batch
     normalisation sees each part by itself. `lanes` compute a batch, or each such part, side by side. `clip` bounds the
-    norm of the whole gradient.
+    norm of the whole gradient. A group of the optimiser learns at its "factor" of the rate, where it has one. `frozen`
+    modules stay in evaluation mode, so that batch normalisation keeps its statistics.
 
     Every term is checked to be finite, before the update with read_every=1, otherwise when the terms are read, every
     `read_every` updates or as soon as a consumer looks at `Step.losses`: waiting for a GPU at each update is dear.
     Raises FovealError that names the term, its update and the rate. `reduce` averages read terms over processes.
     """
     model.train()
+    for module in frozen:
+        module.training = False
     reader = _Reader(read_every, reduce)
     parameters = [p for p in model.parameters() if p.requires_grad]
 
@@ -68,7 +72,7 @@ def fit(
         seed_generators(precision.device, mix(seed, step, _DROPOUT))
         lr = schedule(step - 1)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
         with lanes.alone() if lanes else nullcontext():
             terms: dict[str, Tensor] = {}
             size = len(batch.targets)

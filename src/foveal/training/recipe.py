@@ -28,8 +28,16 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field({}, description="keyword options of the network's function")
     weights: str | None = Field(None, description="file or run to start from; 'imagenet' for published weights")
     partial: bool = Field(False, description="accept weights that fit the network only in part")
+    weights_to: str = Field("", description="last layer that takes the weights; later ones begin anew")
+    freeze: str = Field("", description="last layer that stays as it is, with all before it, statistics included")
+    head_lr: float = Field(1.0, gt=0, description="rate of the last layer, as a multiple of lr")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="factor of the rate from each layer to the one before it")
+    transfer: Literal["none", "auto", "small", "medium", "large"] = Field(
+        "none", description="what learns when weights are given, by the amount of data"
+    )
 
     data: str = Field(min_length=1, description="path of the images, or 'digits'")
+    classes: tuple[str, ...] = Field((), description="the data's classes that are learned; all unless given")
     input: tuple[int, int, int] = Field(description="channels, height, width that the network sees")
     mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
     std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
@@ -93,6 +101,7 @@ class Recipe(BaseModel):
             raise FovealError(f"std={min(self.std):g} cannot divide", "give the spread of the pixels, above 0")
         if "num_classes" in self.options:
             raise FovealError("options.num_classes: the data decide how many classes there are", "leave it away")
+        self._consistent_transfer()
         if self.class_weights != "none" and self.task != "segment":
             raise FovealError(
                 f"class_weights={self.class_weights} is about pixels, and this recipe's task is to {self.task}",
@@ -116,6 +125,20 @@ class Recipe(BaseModel):
             )
         return self
 
+    def _consistent_transfer(self) -> None:
+        """The settings about classes and weights."""
+        if self.classes and (self.task != "classify" or len(set(self.classes)) < max(2, len(self.classes))):
+            raise FovealError(
+                f"classes={','.join(self.classes)} of a recipe to {self.task}",
+                "name two classes or more, each once, of a classifier's data",
+            )
+        own = [key for key in ("freeze", "head_lr", "layer_decay") if getattr(self, key) != _DEFAULTS[key]]
+        if self.transfer != "none" and own:
+            raise FovealError(f"transfer={self.transfer} decides about {', '.join(own)}", "give one or the other")
+        for key in ("transfer", "weights_to"):
+            if getattr(self, key) != _DEFAULTS[key] and not self.weights:
+                raise FovealError(f"{key}={getattr(self, key)} needs weights to start from", "add weights=RUN")
+
     def with_settings(self, **settings: Any) -> Recipe:
         """A copy with some settings changed. FovealError for an unknown key («did you mean») or a bad value.
 
@@ -138,6 +161,9 @@ class Recipe(BaseModel):
         if not isinstance(values, dict):
             raise FovealError(f"the recipe is a JSON {type(values).__name__}, not an object")
         return _validated(values)
+
+
+_DEFAULTS: Mapping[str, Any] = {key: field.default for key, field in Recipe.model_fields.items()}
 
 
 def _validated(values: Mapping[str, Any]) -> Recipe:
@@ -165,7 +191,7 @@ def _readable(key: str, values: Mapping[str, Any]) -> FovealError:
     return FovealError(f"setting {key}={shown} is not {wanted}", f"{key}: {field.description}")
 
 
-_BOUNDS = (("gt", "above {}"), ("ge", "of at least {}"), ("lt", "below {}"))
+_BOUNDS = (("gt", "above {}"), ("ge", "of at least {}"), ("lt", "below {}"), ("le", "of at most {}"))
 _KINDS = {
     "name": "a name without slashes",
     "data": "a path",

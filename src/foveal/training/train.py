@@ -159,6 +159,8 @@ def _begin(job: Job, found: Checkpoint | None, matching: str) -> None:
         if len(job.inputs.skipped) > _LISTED:
             job.log(f"and {len(job.inputs.skipped) - _LISTED} more, all in data.json")
         job.log(f"{job.recipe.model}: {parameters:,} parameters, {job.facts.macs:,} multiply-adds an image")
+        if job.plan.said:
+            job.log(job.plan.said)
         job.log(f"on {job.placement.describe()}")
         job.log(f"{job.total} updates of {job.loader.batch_size} images, {job.loader.per_epoch} an epoch")
     job.console.line(job.loader.describe())

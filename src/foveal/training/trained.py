@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from foveal.data.frame import Frame, frame
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
+from foveal.graph.modes import evaluating
 from foveal.training.device import Placement, is_out_of_memory
 from foveal.training.recipe import Recipe
 
@@ -68,10 +69,5 @@ class Trained:
 
 @contextmanager
 def _computing(model: nn.Module) -> Iterator[nn.Module]:
-    mode = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield model
-    finally:
-        model.train(mode)
+    with evaluating(model), torch.inference_mode():
+        yield model

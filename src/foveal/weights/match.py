@@ -15,7 +15,7 @@ No rule guesses: a near miss is an error that lists what is missing, unless `par
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.graph.trace import trace
+from foveal.graph.order import execution_order
 from foveal.weights import darknet, keymaps
 from foveal.weights.files import Checkpoint, read_weights, without_prefix
 
@@ -87,13 +87,16 @@ class Matching:
     __str__ = text
 
 
-def load_weights(model: nn.Module, file: str | Path | Checkpoint, *, partial: bool = False) -> Matching:
+def load_weights(
+    model: nn.Module, file: str | Path | Checkpoint, *, partial: bool = False, classes: int | None = None
+) -> Matching:
     """Fill the network with a file's weights (safetensors, .pt, .pth, darknet's .weights, a run's folder) and say what
     went where.
 
     Values are cast to the network's own type and device. Nothing is changed unless everything is decided: without
     `partial`, FovealError when any tensor is missing, left over or of another shape (a head of another class count is
-    one); with it, what fits is loaded and the rest stays as initialised, as the returned table says.
+    one); with it, what fits is loaded and the rest stays as initialised, as the returned table says. With the number of
+    `classes` of the network, heads for another number are accepted where they are all that differs.
     """
     if isinstance(file, Checkpoint):
         checkpoint = file
@@ -105,7 +108,7 @@ def load_weights(model: nn.Module, file: str | Path | Checkpoint, *, partial: bo
         raise FovealError(
             "the network is on the meta device and has no memory for weights", "build it on a real device"
         )
-    matching = match(model, checkpoint, partial=partial)
+    matching = match(model, checkpoint, partial=partial, classes=classes)
     for pair in matching.pairs:
         if not torch.isfinite(checkpoint.tensors[pair.file]).all():
             raise FovealError(f"{checkpoint.source}: '{pair.file}' holds NaN or infinite values", "use another copy")
@@ -115,29 +118,45 @@ def load_weights(model: nn.Module, file: str | Path | Checkpoint, *, partial: bo
     return matching
 
 
-def match(model: nn.Module, checkpoint: Checkpoint, *, partial: bool = False) -> Matching:
+def match(model: nn.Module, checkpoint: Checkpoint, *, partial: bool = False, classes: int | None = None) -> Matching:
     """Decide which tensor belongs where, changing nothing; the same errors as `load_weights`."""
     target = _tensors(model)
     tries = [_matching("names", _same_names(checkpoint, target), checkpoint, target)]
-    if tries[0].complete:
+    if tries[0].complete or _only_heads(tries[0], classes):
         return tries[0]
     for known in keymaps.known(model):
         tries.append(_matching(known.rule, known.names, checkpoint, target, known))
-        if tries[-1].complete:
+        if tries[-1].complete or _only_heads(tries[-1], classes):
             if known.conflict and not partial:
                 raise _conflict(tries[-1], known.conflict)
             return tries[-1]
-    ordered, reason = _by_order(model, checkpoint, heads_may_differ=partial)
+    ordered, reason = _by_order(model, checkpoint, heads_may_differ=partial or classes is not None)
     if ordered:
         found = _matching("order of execution and shape", ordered, checkpoint, target)
-        if found.complete or partial:
+        if found.complete or partial or _only_heads(found, classes):
             return found
+        reason = "the last layer is another"
     best = max(tries, key=lambda tried: len(tried.pairs))
     if not best.pairs:
         raise _nothing(best, checkpoint, target, reason)
     if not partial:
         raise _incomplete(best, reason)
     return best
+
+
+def _only_heads(matching: Matching, classes: int | None) -> bool:
+    """Whether only layers with `classes` outputs here and another number, the same for all, in the file do not fit."""
+    there = {pair.file_shape[:1] for pair in matching.mismatched}
+    return (
+        classes is not None
+        and not (matching.missing or matching.unexpected)
+        and len(there) == 1
+        and len(matching.pairs) > 0
+        and all(
+            pair.model_shape[:1] == (classes,) and pair.model_shape[1:] == pair.file_shape[1:]
+            for pair in matching.mismatched
+        )
+    )
 
 
 def _matching(
@@ -180,7 +199,7 @@ def _by_order(model: nn.Module, checkpoint: Checkpoint, heads_may_differ: bool) 
     """Rule 3: {file's name: network's name}, or an empty one and the reason why the rule cannot decide."""
     theirs, ours = _groups(checkpoint.tensors), _groups(_tensors(model))
     try:
-        executed = [name for name in _execution_order(model) if name in ours]
+        executed = [name for name in execution_order(model) if name in ours]
     except FovealError as error:
         return {}, f"the order of execution is unknown: {error.what}"
     if len(executed) != len(ours):
@@ -229,20 +248,6 @@ def _stored_order(
     if len({tuple(split[0::2]) for split in parts.values()}) > 1:  # the names differ in more than their numbers
         return None
     return sorted(groups, key=lambda name: [int(number) for number in parts[name][1::2]])
-
-
-def _execution_order(model: nn.Module) -> Iterator[str]:
-    """The layers with parameters or buffers of their own, by first use."""
-    modules = dict(model.named_modules())
-    seen: set[str] = set()
-    for node in trace(model).graph.nodes:
-        target = str(node.target)
-        if node.op == "call_module":
-            names = [target + (f".{inner}" if inner else "") for inner, _ in modules[target].named_modules()]
-        else:
-            names = [target.rpartition(".")[0]] if node.op == "get_attr" else []
-        yield from (name for name in names if name not in seen)
-        seen.update(names)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
