@@ -83,6 +83,33 @@ def test_yolov3_keeps_the_contract() -> None:
     assert report.passed, report.text()
 
 
+def test_yolo_keeps_the_contract() -> None:
+    report = check_model(partial(create, "fast_yolo", width=1 / 16), (3, 448, 448), num_classes=3)
+    assert report.passed, report.text()
+
+
+@pytest.mark.parametrize("name", ["yolov1", "fast_yolo"])
+def test_yolo_answers_for_49_cells(name: str) -> None:
+    model = on_meta(name)
+    assert shapes((model.backbone(torch.empty(1, 3, 448, 448, device="meta")),)) == [(1024, 7, 7)]
+    assert model.head[-1].out_features == 7 * 7 * 30
+
+
+def test_yolo_learns_the_first_of_objects_that_share_a_cell() -> None:
+    model: Any = create("fast_yolo", num_classes=2, width=1 / 16)
+    boxes = torch.tensor([[10.0, 10.0, 50.0, 60.0], [12.0, 8.0, 40.0, 50.0]])
+    images = torch.zeros(1, 3, 448, 448)
+    both, first = (
+        model.eval().losses(images, [{"boxes": boxes[:k], "labels": torch.tensor([0, 1])[:k]}]) for k in (2, 1)
+    )
+    torch.testing.assert_close(both, first)
+
+
+def test_yolo_takes_one_size() -> None:
+    with pytest.raises(FovealError, match="448x448, not 64x96"):
+        create("fast_yolo", width=1 / 16)(torch.zeros(1, 3, 64, 96))
+
+
 def test_yolov3_predicts_three_boxes_at_each_of_three_scales() -> None:
     maps = on_meta("yolov3").backbone(torch.empty(1, 3, 416, 416, device="meta"))
     assert shapes(maps) == [(255, 13, 13), (255, 26, 26), (255, 52, 52)]
