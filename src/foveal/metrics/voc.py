@@ -94,21 +94,34 @@ def mistakes(
     class, IoU 0.1 to the threshold; duplicate: a box that was found already; confusion: IoU 0.1 or more with an object
     of another class; background: anything else; missed: a wanted box that no detection found.
     """
-    kept = [Found(*(part[f.scores >= least_score] for part in f)) for f in found]
-    table = Table(kept, truth)
-    right, wrong, _ = judged(table, threshold)
+    kind, missed = diagnosed(Table(above(found, least_score), truth), threshold)
+    counts = np.bincount(kind[kind >= 0], minlength=len(KINDS))
+    counts[KINDS.index("missed")] = missed.sum()
+    return dict(zip(KINDS, counts.tolist(), strict=True))
+
+
+def above(found: Sequence[Found], score: float) -> list[Found]:
+    """The detections that score `score` or more."""
+    return [Found(*(part[f.scores >= score] for part in f)) for f in found]
+
+
+def diagnosed(table: Table, threshold: float) -> tuple[Ints, Bools]:
+    """Of each detection its kind of mistake, a place in KINDS, -1 where it is none; and which truths are missed.
+
+    int64 [detections], bool [truths]; see `mistakes`.
+    """
+    right, wrong, best = judged(table, threshold)
     detection, box = table.pairs(same_label=False)
     overlap = table.overlaps(detection, box, crowds=False)
     same = table.label[detection] == table.t_label[box]
     _, own = _best(detection[same], box[same], overlap[same], len(right))
     _, other = _best(detection[~same], box[~same], overlap[~same], len(right))
-    duplicate = wrong & (own >= threshold)
-    localisation = wrong & ~duplicate & (own >= _TOUCHED)
-    confusion = wrong & ~duplicate & ~localisation & (other >= _TOUCHED)
-    background = wrong & ~duplicate & ~localisation & ~confusion
-    missed = int((~table.t_ignored).sum()) - int(right.sum())
-    counts = (localisation.sum(), confusion.sum(), background.sum(), duplicate.sum(), missed)
-    return {kind: int(count) for kind, count in zip(KINDS, counts, strict=True)}
+    chosen = [own >= threshold, own >= _TOUCHED, other >= _TOUCHED]
+    places = [KINDS.index(name) for name in ("duplicate", "localisation", "confusion")]
+    kind = np.where(wrong, np.select(chosen, places, KINDS.index("background")), -1)
+    missed = ~table.t_ignored
+    missed[best[right]] = False
+    return kind, missed
 
 
 def _best(detection: Ints, box: Ints, overlap: Floats, count: int) -> tuple[Ints, Floats]:
