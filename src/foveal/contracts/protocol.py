@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,59 +12,10 @@ import torch
 from torch import Tensor
 
 from foveal import catalog
+from foveal.contracts.oracles import CLASSES, COUNT, ORACLES
 from foveal.contracts.report import Report, Rule, Skip, Violation, examine, listed
-from foveal.data.dataset import ArraySet
 from foveal.errors import FovealError
-
-_CLASSES, _COUNT, _SIDE = 10, 37, 8  # more classes than five, and a count that no batch size divides
-_STEP = 25  # grey levels from class to class
-
-
-class Oracle:
-    """A recogniser that reads an image's class off its grey level: always right, or always wrong.
-
-    Flips, crops and changes of size do not touch a uniform grey, so that every protocol of classification can be asked.
-    It can do whatever a predictor of `foveal.types` can: be slid over larger images, and answer at three exits.
-    """
-
-    input = (1, _SIDE, _SIDE)
-    classes = tuple(f"class {i}" for i in range(_CLASSES))
-    sides = (_SIDE, _SIDE)
-    costs = (1, 2, 4)
-
-    def __init__(self, right: bool) -> None:
-        self.right = right
-
-    @staticmethod
-    def prepare(image: Tensor) -> Tensor:
-        """The image as it is."""
-        return image
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != self.input:
-            raise Violation(f"the network is given {images.dtype} {list(images.shape)}, not uint8 [B, 1, 8, 8]")
-        return torch.softmax(self._scores(images), dim=1)
-
-    @staticmethod
-    def scaled(image: Tensor, side: int) -> Tensor:
-        """The same grey at another size."""
-        return image[:, :1, :1].expand(-1, side, side).contiguous()
-
-    def maps(self, images: Tensor, *, offsets: bool = False) -> Tensor:
-        """The same scores at each place where the input fits."""
-        height, width = images.shape[2] - _SIDE + 1, images.shape[3] - _SIDE + 1
-        if images.dtype != torch.uint8 or images.shape[1] != 1 or min(height, width) < 1:
-            raise Violation(f"the network slides over {images.dtype} {list(images.shape)}, not uint8 [B, 1, ≥8, ≥8]")
-        return self._scores(images)[:, :, None, None].expand(-1, -1, height, width)
-
-    def exits(self, images: Tensor) -> Tensor:
-        """The same probabilities at three exits."""
-        return self(images).expand(len(self.costs), -1, -1)
-
-    def _scores(self, images: Tensor) -> Tensor:
-        shown = (images.float().mean((1, 2, 3)) / _STEP).round().long()
-        distance = (torch.arange(_CLASSES) - shown[:, None]) % _CLASSES
-        return (-distance if self.right else distance).float()  # the true class first, or last behind all others
+from foveal.tasks import task
 
 
 class Protocol:
@@ -71,14 +23,14 @@ class Protocol:
 
     def __init__(self, function: Callable[..., Iterator[tuple[str, Any]]]) -> None:
         self.function = function
-        self.labels = torch.randint(_CLASSES, (_COUNT,), generator=torch.Generator().manual_seed(0))
+        self.task = task(str(getattr(sys.modules[function.__module__], "TASK", "classify")))
+        self.labels = torch.randint(CLASSES, (COUNT,), generator=torch.Generator().manual_seed(0))
 
     def run(self, right: bool, order: Sequence[int] | None = None, **options: Any) -> dict[str, Any]:
         """All values by name, for the set in the given order (an empty one included)."""
         labels = self.labels if order is None else self.labels[torch.as_tensor(list(order), dtype=torch.int64)]
-        images = (labels * _STEP).to(torch.uint8)[:, None, None, None].expand(-1, *Oracle.input).contiguous()
-        dataset = ArraySet(images, labels, Oracle.classes, "test", "oracle")
-        pairs = list(self.function(Oracle(right), dataset, **options))
+        oracle, dataset = ORACLES[self.task.name]
+        pairs = list(self.function(oracle(right), dataset(labels), **options))
         names = [name for name, _ in pairs]
         if len(set(names)) < len(names):
             raise Violation(f"a name is yielded twice: {listed(names)}")
@@ -91,20 +43,24 @@ class Protocol:
 
     def numbers(self, values: dict[str, Any]) -> dict[str, float]:
         """The scalar values, which say how good the recogniser is."""
-        return {
-            name: float(value) for name, value in values.items() if not isinstance(value, Tensor) or value.ndim == 0
-        }
+        plain = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        single = {name: value for name, value in values.items() if isinstance(value, Tensor) and value.ndim == 0}
+        return {name: float(value) for name, value in (plain | single).items()}
 
     def errors(self, values: dict[str, Any]) -> dict[str, float]:
-        """The percentages of error."""
-        found = {name: value for name, value in self.numbers(values).items() if name.endswith("error")}
+        """The percentages of error; what is missing to 100 % of the task's figure is one."""
+        numbers = self.numbers(values)
+        found = {name: value for name, value in numbers.items() if name.endswith("error")}
+        if not self.task.falls and self.task.figure in numbers:
+            found[f"100 - {self.task.figure}"] = 100 - numbers[self.task.figure]
         if not found:
-            raise Violation(f"no value is called …error: {listed(list(values))}")
+            wanted = "…error" if self.task.falls else f"…error or {self.task.figure}"
+            raise Violation(f"no value is called {wanted}: {listed(list(values))}")
         return found
 
 
 def check_protocol(function: str | Callable[..., Iterator[tuple[str, Any]]]) -> Report:
-    """Examine a protocol of classification, `protocol(predict, dataset, *, …)`, which yields (name, value).
+    """Examine a protocol, `protocol(predict, dataset, *, …)`, which yields (name, value); its file says its TASK.
 
     Raises FovealError only for a name that cannot be found; whatever else goes wrong is in the report.
     """
@@ -121,7 +77,7 @@ def _yields(protocol: Protocol) -> str:
 
 
 def _perfect(protocol: Protocol) -> str:
-    wrong = [f"{name} = {value:g}" for name, value in protocol.errors(protocol.perfect).items() if value != 0]
+    wrong = [f"{name} = {value:g}" for name, value in protocol.errors(protocol.perfect).items() if abs(value) > 1e-9]
     if wrong:
         raise Violation(f"a recogniser that is always right has {listed(wrong)}")
     return "0 % error"
@@ -135,7 +91,7 @@ def _wrong(protocol: Protocol) -> str:
 
 
 def _order(protocol: Protocol) -> str:
-    order = torch.randperm(_COUNT, generator=torch.Generator().manual_seed(1)).tolist()
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1)).tolist()
     _compare(protocol, protocol.perfect, protocol.run(True, order), "in another order")
     _compare(protocol, protocol.run(False), protocol.run(False, order), "in another order")
     return "the same numbers in another order"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from foveal.tasks import detect
@@ -19,5 +22,16 @@ class Detector(Trained):
 
     def find(self, image: Tensor) -> detect.Detections:
         """What is found on a decoded image, uint8 [C, H, W] of any size, in its own pixels."""
-        found = self(self.prepare(image)[None])[0]
-        return {**found, "boxes": self.frame(*image.shape[-2:]).boxes(found["boxes"])}
+        return self.located([self.prepare(image)], [(image.shape[-2], image.shape[-1])])[0]
+
+    def located(self, prepared: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[detect.Detections]:
+        """What is found on prepared images, uint8 [C, H, W] each, in the pixels of their originals of `sizes` (height,
+        width). Those that have one size when they are prepared are looked at together."""
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, image in enumerate(prepared):
+            places.setdefault(tuple(image.shape), []).append(place)
+        found: dict[int, detect.Detections] = {}
+        for alike in places.values():
+            for place, one in zip(alike, self(torch.stack([prepared[place] for place in alike])), strict=True):
+                found[place] = {**one, "boxes": self.frame(*sizes[place]).boxes(one["boxes"])}
+        return [found[place] for place in range(len(prepared))]
