@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,7 @@ from foveal.graph.shapes import text as size_text
 from foveal.graph.windows import Size, window
 from foveal.notation import step_of
 
+_HEADS = "what follows on these layers, the detector's backbone; so are further multiply-adds"
 _WIDTH = 100
 _HEADINGS = ("layer", "kind", "output", "parameters", "multiply-adds", "stride", "field", "note")
 _LEFT = (0, 1, 7)  # columns of words; the others are numbers
@@ -46,13 +47,15 @@ class Row:
 class Table:
     """The rows of a network and its totals for one image of shape `input`; `str` is plain text for a terminal.
 
-    `parameters` counts the whole model: layers that forward does not use as well.
+    `parameters` counts the whole model: layers without a row as well, of which `rest` says where they are. Rows and
+    multiply-adds of a detector are those of its backbone.
     """
 
     rows: tuple[Row, ...]
     parameters: int
     macs: int
     input: Size
+    rest: str = "layers that forward does not use"
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values; strides that are fractions become floats."""
@@ -82,7 +85,7 @@ class Table:
         rule = "─" * max(map(len, lines))
         unused = self.parameters - sum(row.parameters for row in self.rows)
         if unused:
-            footnotes.append(f"{unused:,} of the parameters are in layers that forward does not use")
+            footnotes.append(f"{unused:,} of the parameters are in {self.rest}")
         if footnotes:
             footnotes.insert(0, "")
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *footnotes])
@@ -118,6 +121,9 @@ def show(model_or_name: nn.Module | str, input: Size | None = None) -> Table:
 
 
 def _table(model: nn.Module, input: Size) -> Table:
+    if callable(getattr(model, "detect", None)):  # what follows on a detector's trunk depends on what it finds
+        parameters = sum(p.numel() for p in model.parameters())
+        return replace(_table(model.get_submodule("backbone"), input), parameters=parameters, rest=_HEADS)
     layers = shapes(model, input)
     counted = counts(model, layers)
     seen = fields(layers, input)

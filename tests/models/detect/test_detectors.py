@@ -14,6 +14,7 @@ from foveal.boxes import anchors
 from foveal.contracts import check_model
 from foveal.errors import FovealError
 from foveal.graph.receptive_field import receptive_field
+from foveal.graph.table import show
 from foveal.models import create
 from foveal.models.detect._references import References
 from foveal.models.detect.mask_rcnn import pasted
@@ -67,6 +68,13 @@ def test_parameters_of_torchvisions_detectors() -> None:
         facts = catalog.facts(name)
         assert facts is not None
         assert parameters(on_meta(name, frozen=True)) == facts.published["parameters_frozen"]
+
+
+def test_the_table_of_a_detector_shows_its_backbone() -> None:
+    table = show("ssd300")
+    assert table.parameters == 26_285_486
+    assert table.rows[0].name == "conv1_1" and table.rows[-1].output == (256, 1, 1)
+    assert "the detector's backbone" in str(table)
 
 
 def test_context_gives_fine_maps_a_larger_field() -> None:
