@@ -31,6 +31,7 @@ _VERBS = {
     "resume": "foveal.training.train",
     "evaluate": "foveal.evaluation",
     "ensemble": "foveal.evaluation.ensemble",
+    "verify": "foveal.evaluation.pairs",
     "predict": "foveal.prediction",
     "explain": "foveal.explanations",
     "optimize": "foveal.inference",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from foveal.errors import FovealError as FovealError
     from foveal.evaluation import evaluate as evaluate
     from foveal.evaluation.ensemble import ensemble as ensemble
+    from foveal.evaluation.pairs import verify as verify
     from foveal.experiment import train as train
     from foveal.explanations import explain as explain
     from foveal.graph.dense import dense as dense

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, Progress, batch, evaluating, layer_of, scores
+from foveal.explanations._common import Explanation, Progress, batch, evaluating
 from foveal.explanations._draw import Spread, enlarged, photograph, sheet
 from foveal.explanations._index import nearest
+from foveal.explanations._look import Look
 from foveal.explanations._patches import batches, fetch
-from foveal.graph.taps import taps
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 96  # pixels of a picture on the sheet
@@ -67,7 +67,7 @@ def neighbours(
     if count < 1:
         raise FovealError(f"count={count}: at least one neighbour must be asked for", "leave it out for six")
     with evaluating(model), torch.no_grad():
-        look = _Look(model, layer)
+        look = Look(model, layer)
         features = look(images)
         known = _features(look, data, features.shape[1], batch_size=batch_size, index=index, progress=progress)
     distances, numbers = nearest(known, features, count)
@@ -82,34 +82,8 @@ def neighbours(
     return Explanation(arrays, {"neighbours": sheet(tiles, numbers.shape[1] + 1)}, text)
 
 
-class _Look:
-    """What a layer says about images [B, C, H, W]: float32 [B, D] on the CPU."""
-
-    def __init__(self, model: nn.Module, layer: str | None) -> None:
-        self.model, self.layer = model, layer
-        linear = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-        if layer is None and not linear:
-            raise FovealError(f"{type(model).__name__} has no fully connected layer", "name the layer=… to compare")
-        if layer is not None:
-            layer_of(model, layer)
-        self.name = layer if layer is not None else f"the input of {linear[-1][0] or 'the only layer'}"
-        self._last = linear[-1][1] if layer is None else None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if self._last is None:
-            scores(self.model, images[:1])  # says what is wrong with images that do not fit
-            return taps(self.model, str(self.layer))(images)[str(self.layer)].flatten(1).float().cpu()
-        given: list[Tensor] = []
-        handle = self._last.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].detach()))
-        try:
-            scores(self.model, images)
-        finally:
-            handle.remove()
-        return given[-1].flatten(1).float().cpu().clone()
-
-
 def _features(
-    look: _Look, data: Any, size: int, *, batch_size: int, index: str | None, progress: Progress | None
+    look: Look, data: Any, size: int, *, batch_size: int, index: str | None, progress: Progress | None
 ) -> Any:
     """What the layer says about the whole set: float32 [N, size], in memory or in a file."""
     if index is None:
@@ -131,7 +105,7 @@ def _features(
     return written
 
 
-def _stored(file: Path, look: _Look, data: Any, size: int) -> Any:
+def _stored(file: Path, look: Look, data: Any, size: int) -> Any:
     """An index from a file, after a few of the set's images have been compared with what it says about them."""
     try:
         stored = np.load(file, mmap_mode="c", allow_pickle=False)
