@@ -22,6 +22,7 @@ from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.open import readable
 from foveal.errors import FovealError
 from foveal.evaluation.base import Measured, Measurement
+from foveal.evaluation.boxes import box_evaluation, save_boxes
 from foveal.evaluation.masks import mask_evaluation, save_masks
 from foveal.evaluation.own import check_own, cut_by_seed, is_own
 from foveal.evaluation.splits import held_out, open_split
@@ -166,12 +167,18 @@ def evaluate(
     }
     saved = run.path if own and split == held_out(run) and checkpoint == "best" else None
     names = [images.name(i) for i in range(len(images))]
-    if run.recipe.task != "classify":
+    if run.recipe.task == "segment":
         found = measure(run.segmenter(checkpoint), images, functions)
         masks = mask_evaluation(found, {**about, "names": tuple(names)})
         if saved is not None:
             save_masks(saved, masks)
         return masks
+    if run.recipe.task == "detect":
+        found = measure(run.detector(checkpoint), images, functions)
+        boxes = box_evaluation(found, {**about, "names": tuple(names)})
+        if saved is not None:
+            save_boxes(saved, boxes)
+        return boxes
     assert isinstance(images, ImageSet)  # open_split looks at the task
     found = measure(run.predictor(checkpoint), images, functions)
     first = next(iter(found.values()))
