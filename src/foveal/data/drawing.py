@@ -45,6 +45,31 @@ def veiled(image: Tensor, labels: Tensor, count: int, strength: float | Tensor =
     return (grey * (1 - share) + coloured * share).round().clamp(0, 255).to(torch.uint8)
 
 
+def boxed(image: Tensor, marks: Sequence[tuple[Sequence[float], Colour, str]]) -> Image.Image:
+    """A picture, uint8 [C, H, W], with rectangles: x1, y1, x2, y2 in pixels, colour, and words at the upper edge.
+
+    Later ones lie on top. Lines and letters grow with the picture.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()))
+    draw = ImageDraw.Draw(picture)
+    line, letters = max(2, round(min(picture.size) / 240)), max(11, round(min(picture.size) / 36))
+    for (x1, y1, x2, y2), colour, words in marks:
+        draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
+        if words:
+            wide = draw.textlength(words, font(letters)) + 6
+            left = max(0, min(x1, picture.width - wide))
+            top = y1 - letters - 5 if y1 >= letters + 5 else y1
+            draw.rectangle((left, top, left + wide, top + letters + 4), fill=colour)
+            draw.text((left + 3, top), words, fill=_readable_on(colour), font=font(letters))
+    return picture
+
+
+def _readable_on(colour: Colour) -> Colour:
+    """Ink or paper, whichever stands out."""
+    red, green, blue = colour
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else PAPER
+
+
 def with_legend(pixels: Tensor, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
     """A picture, uint8 [3, H, W], above one line of text with a coloured square for each of `lines`."""
     picture = Image.fromarray(pixels.movedim(0, -1).contiguous().numpy())

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import foveal
-from foveal.graph.table import Table, show
+from foveal.graph.table import Table
 from foveal.report import course
 from foveal.report.content import Content
 from foveal.report.html import Html, escape, join, paragraph, tag
-from foveal.report.network import architecture, first_layer
+from foveal.report.network import architecture, first_layer, layers
 from foveal.report.record import record
 from foveal.training.checkpoint import replace_file
 from foveal.training.run import Run
 
 LIMIT = 5_000_000  # bytes of the whole file
-_CONTENTS = {"classify": "classes", "segment": "masks"}  # module of this folder by task
+_CONTENTS = {"classify": "classes", "segment": "masks", "detect": "boxes"}  # module of this folder by task
 _LAST = (("filters", "Filters"), ("architecture", "Architecture"), ("record", "Record"))
 
 
@@ -29,15 +30,20 @@ def write_report(run: Run) -> Path:
     """
     content: Content = importlib.import_module(f"foveal.report.{_CONTENTS[run.recipe.task]}").content(run)
     model = run.model()
-    shown = show(model, run.recipe.input)
+    part = "backbone" if run.recipe.task == "detect" and hasattr(model, "backbone") else ""  # that can be traced
+    network = model.get_submodule(part)
+    shown = layers(network, run.recipe.input)
+    figures = [("parameters", f"{sum(p.numel() for p in model.parameters()):,}")]
+    if isinstance(shown, Table):
+        figures.append((f"multiply-adds{f', {part}' if part else ''}", _short(shown.macs)))
     for side in content.sides:
         body = join(
             [
-                _opening(run, content, shown),
+                _opening(run, content, figures),
                 course.course(run, own_objective=hasattr(model, "losses")),
                 *content.sections(side),
-                first_layer(model, run.recipe.input),
-                architecture(shown),
+                first_layer(network, run.recipe.input),
+                architecture(shown, part),
                 record(run),
                 _footer(run),
             ]
@@ -51,14 +57,9 @@ def write_report(run: Run) -> Path:
     return run.path / "report.html"
 
 
-def _opening(run: Run, content: Content, shown: Table) -> Html:
+def _opening(run: Run, content: Content, figures: Sequence[tuple[str, str]]) -> Html:
     r, position = run.recipe, run.position
-    figures = [
-        *content.figures,
-        ("parameters", f"{shown.parameters:,}"),
-        ("multiply-adds", _short(shown.macs)),
-        ("updates", f"{position['step']:,}"),
-    ]
+    figures = [*content.figures, *figures, ("updates", f"{position['step']:,}")]
     cells = (tag("div", tag("dt", escape(name)), tag("dd", escape(value))) for name, value in figures)
     sections = (("course", "Training"), *content.parts, *_LAST)
     links = (tag("a", escape(title), href=f"#{name}") for name, title in sections)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foveal.data.dataset import VisionSet
-from foveal.data.drawing import class_colour
 from foveal.data.masks import MaskSet
 from foveal.data.open import open_data
 from foveal.errors import FovealError
@@ -14,14 +13,14 @@ from foveal.evaluation.splits import held_out, open_split
 from foveal.report import charts
 from foveal.report.content import Content
 from foveal.report.datacard import datacard
-from foveal.report.html import Html, escape, figure, folded, join, paragraph, section, table, tag
+from foveal.report.html import Html, escape, figure, join, paragraph, section, table, tag
 from foveal.report.mask_pictures import compared, samples
+from foveal.report.parts import legend, named, percent, unreadable
 from foveal.training.run import Run
 
 _SIDES = (360, 240, 140)  # pixels of pictures
 _WRITTEN = ("mean_iu", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iu")
 _MATRIX = 60  # classes
-_SKIPPED = 50  # unreadable files that are listed
 _MEASURED = (("classes", "Classes"), ("confusion", "Confusion"), ("images", "Images"))
 
 
@@ -35,7 +34,9 @@ def content(run: Run) -> Content:
         measured: Sequence[Html] = ()
         if found is not None:
             pictures = () if test is None else (legend(run.classes), compared(run, test, found, side))
-            listed = section("images", "Images", *(pictures or [paragraph("Not shown.", "note")]), _skipped(found))
+            listed = section(
+                "images", "Images", *(pictures or [paragraph("Not shown.", "note")]), unreadable(found.skipped)
+            )
             measured = (_classes(found), *_confusion(found), listed)
         return [datacard(run, *shown), *measured]
 
@@ -47,11 +48,6 @@ def content(run: Run) -> Content:
         sides=_SIDES,
         sections=sections,
     )
-
-
-def legend(classes: Sequence[str]) -> Html:
-    """The colours of the classes."""
-    return tag("p", *(_named(i, classes) for i in range(len(classes))), class_="legend")
 
 
 def _opened(run: Run, found: MaskEvaluation | None) -> tuple[MaskSet | None, MaskSet | None, str]:
@@ -92,8 +88,8 @@ def _classes(e: MaskEvaluation) -> Html:
         row = e.class_table[i]
         rows.append(
             [
-                _named(i, e.classes),
-                *(escape(_percent(row[key])) for key in ("iu", "accuracy", *_more(e), "share")),
+                named(i, e.classes),
+                *(escape(percent(row[key])) for key in ("iu", "accuracy", *_more(e), "share")),
                 tag("span", tag("i", style=f"width:{row['iu'] or 0:.1f}%"), class_="bar"),
             ]
         )
@@ -115,22 +111,3 @@ def _confusion(e: MaskEvaluation) -> list[Html]:
     chart = charts.confusion(e.confusion.tolist(), e.classes, shares=True)
     caption = "In % of the true class's pixels: blue is right, orange is wrong, stronger is more often."
     return [section("confusion", "Confusion of pixels", figure(chart, caption))]
-
-
-def _skipped(e: MaskEvaluation) -> Html:
-    if not e.skipped:
-        return Html("")
-    rows = [[escape(file), escape(reason)] for file, reason in e.skipped[:_SKIPPED]]
-    first = f", the first {_SKIPPED}" if len(e.skipped) > _SKIPPED else ""
-    return folded(f"Unreadable images: {len(e.skipped):,}{first}", table(("file", "reason"), rows))
-
-
-def _named(index: int, classes: Sequence[str]) -> Html:
-    """A class after its colour."""
-    red, green, blue = class_colour(index, len(classes))
-    swatch = tag("i", class_="swatch", style=f"background:rgb({red},{green},{blue})")
-    return tag("span", swatch, escape(classes[index]))
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f} %"

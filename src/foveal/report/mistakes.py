@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from foveal.evaluation import Evaluation
 from foveal.metrics.classification import most_confused
-from foveal.report.html import Html, escape, folded, join, paragraph, section, table, tag
+from foveal.report.html import Html, escape, join, paragraph, section, tag
+from foveal.report.parts import unreadable
 from foveal.report.pictures import Album
 
 _WORST = 21
 _PAIRS, _PER_PAIR = 6, 7
-_SKIPPED = 50  # unreadable files that are listed
 
 
 def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
@@ -37,10 +37,7 @@ def mistakes(e: Evaluation, names: Sequence[str], album: Album | None) -> Html:
             ]
     else:
         content.append(paragraph("There are none: every image was recognised."))
-    if e.skipped:
-        rows = [[escape(file), escape(reason)] for file, reason in e.skipped[:_SKIPPED]]
-        first = f", the first {_SKIPPED}" if len(e.skipped) > _SKIPPED else ""
-        content.append(folded(f"Unreadable images: {len(e.skipped):,}{first}", table(("file", "reason"), rows)))
+    content.append(unreadable(e.skipped))
     return section("mistakes", "Mistakes", *content)
 
 

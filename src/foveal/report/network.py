@@ -7,7 +7,7 @@ from torch import nn
 
 from foveal.errors import FovealError
 from foveal.explanations.filters import filters
-from foveal.graph.table import Row, Table
+from foveal.graph.table import Row, Table, show
 from foveal.report.html import Html, escape, figure, folded, paragraph, section, table, tag
 from foveal.report.pictures import embed_exact
 
@@ -25,10 +25,21 @@ def first_layer(model: nn.Module, input: tuple[int, int, int]) -> Html:
     return section("filters", "First-layer filters", figure(picture, caption, "filters"))
 
 
-def architecture(shown: Table) -> Html:
-    """One row per layer: what it makes, costs and sees."""
+def layers(network: nn.Module, input: tuple[int, int, int]) -> Table | FovealError:
+    """The table of a network's layers, or why there is none."""
+    try:
+        return show(network, input)
+    except FovealError as error:
+        return error
+
+
+def architecture(shown: Table | FovealError, part: str = "") -> Html:
+    """One row per layer: what it makes, costs and sees; of a `part` of the network, if it is only that."""
+    if isinstance(shown, FovealError):
+        return section("architecture", "Architecture", paragraph(f"Not shown: {shown.what}.", "note"))
     size = _times(shown.input)
-    said = f"For one image of {size}: {shown.parameters:,} parameters, {shown.macs:,} multiply-adds."
+    said = f"The {part} only, for" if part else "For"
+    said += f" one image of {size}: {shown.parameters:,} parameters, {shown.macs:,} multiply-adds."
     noted = any(row.note for row in shown.rows)
     head = ["layer", "kind", "output", "parameters", "multiply-adds", "stride", "receptive field"]
     rows = [_cells(row, noted) for row in shown.rows]
