@@ -100,6 +100,8 @@ def _plot(name: str, found: Sequence[Curve | None], y: str, caption: str) -> lis
 def _optimizer(r: Recipe) -> str:
     if r.optimizer == "adamw":
         return f"AdamW at {r.lr:g}, weight decay {r.weight_decay:g}"
+    if r.optimizer == "rmsprop":
+        return f"RMSprop at {r.lr:g}, weight decay {r.weight_decay:g}"
     nesterov = "Nesterov " if r.nesterov else ""
     return f"SGD at {r.lr:g} with {nesterov}momentum {r.momentum:g}, weight decay {r.weight_decay:g}"
 

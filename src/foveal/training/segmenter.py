@@ -85,7 +85,7 @@ class Segmenter(Trained):
         place = self.frame(height, width)
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
-            grid = place.grid(*found.shape[-2:], range(top, min(top + rows, height)))
+            grid = place.grid(found.shape[2], found.shape[3], range(top, min(top + rows, height)))
             yield grid_sample(found, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
 
     @cached_property
