@@ -156,12 +156,13 @@ def test_pooling_is_torchvisions() -> None:
     assert torch.equal(pooling.roi_max_pool(features, regions, (6, 6), 8.0), ops.roi_pool(features, regions, 6, 1 / 8))
 
 
-def test_pyramid_is_torchvisions() -> None:
+@pytest.mark.parametrize("fixed", [True, False])
+def test_pyramid_is_torchvisions(fixed: bool) -> None:
     pyramid = {str(i): torch.randn(2, 3, 256 // 2**i, 320 // 2**i) for i in range(2, 6)}
     regions = [boxes(i, 40, side=400).float() for i in range(2)]
     regions[0][0] = torch.tensor([0.0, 0, 224, 224])
     theirs = ops.MultiScaleRoIAlign(["2", "3", "4", "5"], 7, 2)(pyramid, regions, [(256, 320)] * 2)
-    ours = pooling.pyramid_align(list(pyramid.values()), regions, (7, 7), (4, 8, 16, 32))
+    ours = pooling.pyramid_align(list(pyramid.values()), regions, (7, 7), (4, 8, 16, 32), fixed=fixed)
     assert pooling.pyramid_level(regions[0][:1]).tolist() == [4]
     assert torch.allclose(ours, theirs)
 

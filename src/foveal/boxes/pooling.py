@@ -59,16 +59,37 @@ def pyramid_align(
     strides: Sequence[float],
     *,
     samples: int = 2,
+    fixed: bool = True,
 ) -> Tensor:
     """`roi_align` of each box from its own level; pyramid and strides by rising level, from level log2(strides[0]).
 
-    [boxes, C, *size], the boxes of image 0 first. No shape depends on where the boxes fall: each level pools all boxes
-    and only its own are taken, so that the graph can be exported; with few boxes a level this costs little.
+    [boxes, C, *size], the boxes of image 0 first. fixed: no shape depends on where the boxes fall, each level pools all
+    boxes and only its own are taken, so that the graph can be exported; else each level pools its own ones alone.
     """
     low = round(float(torch.tensor(strides[0]).log2()))
     levels = pyramid_level(torch.cat(list(boxes)), low, low + len(pyramid) - 1)
+    if not fixed:
+        return _each_its_own(pyramid, boxes, size, strides, levels=levels - low, samples=samples)
     result = roi_align(pyramid[0], boxes, size, strides[0], samples=samples)
     for place, (features, stride) in enumerate(zip(pyramid[1:], strides[1:], strict=True), low + 1):
         pooled = roi_align(features, boxes, size, stride, samples=samples)
         result = torch.where((levels == place).view(-1, 1, 1, 1), pooled, result)
     return result
+
+
+def _each_its_own(
+    pyramid: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    size: tuple[int, int],
+    strides: Sequence[float],
+    *,
+    levels: Tensor,
+    samples: int,
+) -> Tensor:
+    parts, order = [], []
+    for place, (features, stride) in enumerate(zip(pyramid, strides, strict=True)):
+        mine = levels == place
+        own = [box[some] for box, some in zip(boxes, torch.split(mine, [len(box) for box in boxes]), strict=True)]
+        parts.append(roi_align(features, own, size, stride, samples=samples))
+        order.append(mine.nonzero().flatten())
+    return torch.cat(parts)[torch.cat(order).argsort()]

@@ -94,7 +94,7 @@ class RegionPool(nn.Module):
         used = [map.float() for map in maps[: len(self.strides)]]
         if len(used) == 1:
             return roi_max_pool(used[0], boxes, self.size, self.strides[0])
-        return pyramid_align(used, boxes, self.size, self.strides)
+        return pyramid_align(used, boxes, self.size, self.strides, fixed=False)
 
 
 class TwoStage(nn.Module):
