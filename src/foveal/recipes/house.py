@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from foveal import catalog
 from foveal.errors import FovealError
+from foveal.recipes._house_boxes import house_of_boxes
 from foveal.recipes._house_masks import house_of_masks
 from foveal.training.recipe import Recipe
 
@@ -19,12 +20,12 @@ def house(
     input: Sequence[int | str] | str | None = None,
     quick: bool = False,
 ) -> Recipe:
-    """A network trained on a folder with one folder per class, or on images with masks where it is made for these.
+    """A network trained on a folder with one folder per class, or on images with masks or boxes where it is made for these.
 
     Command: foveal train resnet18 data=./photos
 
-    The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes`; for a network
-    of yours it is `task`, by default "classify".
+    The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes` or `foveal train
+    ssd_resnet data=./photos`; for a network of yours it is `task`, by default "classify".
 
     Classes from scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add
     lr=0.005.
@@ -41,6 +42,8 @@ def house(
     if (task or _task(model)) == "segment":
         shape = None if input is None else _shape(model, input)
         return house_of_masks(model, shape, own_objective=_has_own_objective(model), quick=quick)
+    if (task or _task(model)) == "detect":
+        return house_of_boxes(model, _shape(model, input), quick=quick)
     channels, height, width = _shape(model, input)
     smoothing = 0.0 if _has_own_objective(model) else 0.1
     small = max(height, width) <= 64
