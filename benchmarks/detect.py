@@ -1,12 +1,16 @@
-"""The arithmetic of detection against named peers, one run, alternating, medians; prints Markdown.
+"""Detection against named peers, one run, alternating, medians; prints Markdown.
 
-    python benchmarks/detect.py [--part nms|coco|all] [--rounds 5] [--images 5000] [--threads 1]
+    python benchmarks/detect.py [--part nms|coco|inference|all] [--rounds 5] [--images 5000] [--threads 1]
+    python benchmarks/detect.py --run RUN     what speed costs: AP of a run's detector, as it is and optimised
 
 nms: `foveal.boxes.suppression.nms` against torchvision.ops.nms on 10,000 boxes, anywhere (uniform) and around 1,000
 objects (clustered), at IoU 0.5; the keep lists must be equal to the last index, or the script fails.
 coco: `foveal.metrics.coco` against pycocotools' COCOeval (bbox) on detections in memory, 80 classes, 100 detections and
 about 7 objects an image; both build their tables from the same arrays inside the time, and the twelve numbers must
 agree to 1e-9. pycocotools' printing is redirected and not part of the work.
+inference: SSD300 and Faster R-CNN (ResNet-50, feature pyramid) against torchvision's with the same weights, an image of
+300 x 300 and of 800 x 1088: as they are, and by `foveal.inference.optimize_detector`. Weights are random with lively
+scores; as they are both must find the same classes, and boxes within a ten-thousandth of the image's side.
 """
 
 from __future__ import annotations
@@ -17,18 +21,29 @@ import io
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from sklearn.datasets import load_sample_image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torchvision import ops
+from torchvision.models import detection
 
 from foveal.boxes.suppression import nms
+from foveal.evaluation.splits import open_split
+from foveal.inference import optimize_detector
 from foveal.metrics.boxes import Found, Truth
 from foveal.metrics.coco import coco
+from foveal.models import create
+from foveal.protocols.detections import detections
+from foveal.training.device import Placement
+from foveal.training.run import Run
+from foveal.weights.files import Checkpoint
+from foveal.weights.match import load_weights
 
 THRESHOLD = 0.5
 CLASSES = 80
@@ -101,6 +116,69 @@ def peer(found: list[Found], truth: list[Truth]) -> list[float]:
     return [float(value) for value in run.stats]
 
 
+def photograph(height: int, width: int) -> Tensor:
+    """scikit-learn's palace at this size, float32 [1, 3, height, width] with about zero mean."""
+    china = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)[None].float()
+    return interpolate(china, (height, width), mode="bilinear") / 128 - 1
+
+
+def lively(model: nn.Module, scores: str, spread: float) -> None:
+    """Random weights that keep signals alive, and scores and boxes that differ from place to place."""
+    torch.manual_seed(0)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if scores in name:
+                nn.init.normal_(layer.weight, std=spread)
+            if "bbox" in name or "regression" in name:
+                nn.init.normal_(layer.weight, std=0.01)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.constant_(layer.weight, 0.5)
+
+
+def pairs() -> Iterator[tuple[str, Any, Any, Tensor]]:
+    """Name, our detector, torchvision's, an image."""
+    plain: dict[str, Any] = {
+        "weights": None, "weights_backbone": None, "image_mean": [0.0] * 3, "image_std": [1.0] * 3,
+    }  # fmt: skip
+    theirs = detection.ssd300_vgg16(**plain)
+    yield "SSD300", create("ssd300", 90, boxes="coco", clip=True), theirs, photograph(300, 300)
+    theirs = detection.fasterrcnn_resnet50_fpn(**plain, min_size=800, max_size=1088)
+    yield "Faster R-CNN R50-FPN", create("faster_rcnn_fpn", 90), theirs, photograph(800, 1088)
+
+
+def inference(rounds: int) -> Iterator[str]:
+    for name, ours, theirs, images in pairs():
+        lively(theirs, "classification" if "SSD" in name else "cls_score", 0.02 if "SSD" in name else 0.1)
+        load_weights(ours, Checkpoint("torchvision", dict(theirs.state_dict())))
+        ours.eval(), theirs.eval()
+        fast: Any = optimize_detector(ours, input=tuple(images.shape[1:]))
+        with torch.inference_mode():
+            (mine,), (other,) = ours.detect(images), theirs(list(images))
+            same = torch.equal(mine["labels"], other["labels"] - 1)
+            if not same or (mine["boxes"] - other["boxes"]).abs().max() > 1e-4 * max(images.shape[2:]):
+                raise SystemExit(f"{name}: other detections than torchvision's")
+            peer = lambda t=theirs, i=images: t(list(i))  # noqa: E731
+            found = f"{len(mine['labels'])} boxes"
+            yield compare(f"{name}, {found} / torchvision", lambda o=ours, i=images: o.detect(i), peer, rounds)
+            yield compare(f"{name}, optimised / torchvision", lambda f=fast, i=images: f.detect(i), peer, rounds)
+
+
+def cost(folder: str) -> Iterator[str]:
+    """AP on the test split, and seconds in all, of a run's detector as it is in float32 and optimised."""
+    run = Run(folder)
+    detector = run.detector()
+    test = open_split(run, "test")
+    detector.placement = Placement(torch.device("cpu"))
+    original = detector.model
+    for name, model in (("as it is", original), ("optimised", optimize_detector(original, run.recipe.input))):
+        detector.model = model
+        start = time.perf_counter()
+        figures = {key: value for key, value in detections(detector, test) if isinstance(value, float)}
+        told = ", ".join(f"{key} {value:.2f} %" for key, value in figures.items())
+        yield f"{name}: {told}; {time.perf_counter() - start:.1f} s for {len(test)} images"
+
+
 def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> str:
     """Alternate both, one round of each not counted; a line of the table with medians and their ratio."""
     times: dict[int, list[float]] = {0: [], 1: []}
@@ -116,12 +194,16 @@ def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], round
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["nms", "coco", "all"], default="all")
+    parser.add_argument("--part", choices=["nms", "coco", "inference", "all"], default="all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--run", help="a run of a detector: what speed costs it")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.run:
+        print("\n".join(cost(arguments.run)))
+        return
     print(f"{date.today()}, {platform.machine()}, torch {torch.__version__}, {arguments.threads} threads,", end=" ")
     print(f"{arguments.rounds} rounds, medians in ms\n")
     print("| what | foveal | peer | ratio |\n|---|---|---|---|")
@@ -140,6 +222,9 @@ def main() -> None:
         name = f"COCO AP, {arguments.images:,} images, {sum(len(f.labels) for f in found):,} boxes / pycocotools"
         rounds = min(arguments.rounds, 3)
         print(compare(name, lambda: coco(found, truth, CLASSES), lambda: peer(found, truth), rounds))
+    if arguments.part in ("inference", "all"):
+        for line in inference(arguments.rounds):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import foveal
 from foveal.errors import FovealError
-from foveal.inference import native_bfloat16, optimize, output_difference
+from foveal.inference import native_bfloat16, optimize, optimize_detector, output_difference
 from foveal.layers.weight_norm import normalise_weights
 from foveal.models import create
 
@@ -156,3 +156,19 @@ def test_mistakes_name_the_way_out() -> None:
 
     with pytest.raises(FovealError, match=r"nn\.ReLU"):
         optimize(Functional())
+
+
+def test_a_detector_keeps_what_it_says() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 64, 128)
+    model = settled(create("ssd_resnet", num_classes=3, width=8, maps=16), images).eval()
+    with torch.no_grad():
+        said = model(images)
+        exact = optimize_detector(model, (3, 64, 128), "float32")(images)
+        near = optimize_detector(model, dtype="bfloat16")(images)
+    torch.testing.assert_close(exact.logits, said.logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(exact.deltas, said.deltas, rtol=1e-3, atol=1e-4)
+    assert near.logits.dtype == torch.float32
+    assert (near.logits - said.logits).norm() < 0.05 * said.logits.norm()
+    with pytest.raises(FovealError, match="has no backbone"):
+        optimize_detector(create("resnet20"))

@@ -29,7 +29,8 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Optimised(nn.Module):
-    """A network for inference alone: images [N, C, H, W] in float32 → its output in float32, without gradients.
+    """A network for inference alone: images [N, C, H, W] in float32 → its output in float32 (a tensor, or a tuple of
+    them), without gradients.
 
     `network` is of the original's class, with `folded` batch norms turned into nn.Identity; `dtype` is its weights'.
     """
@@ -47,16 +48,28 @@ class Optimised(nn.Module):
         return self
 
     @torch.inference_mode()
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         if self.channels_last and images.ndim == 4:
             images = images.to(dtype=self.dtype, memory_format=torch.channels_last)
         else:
             images = images.to(self.dtype)
-        output: Tensor = self.network(images)
-        return output.float()
+        output = self.network(images)
+        return tuple(part.float() for part in output) if isinstance(output, tuple) else output.float()
 
     def extra_repr(self) -> str:
         return f"dtype={self.dtype}, channels_last={self.channels_last}, folded={self.folded}"
+
+
+class Cast(nn.Module):
+    """A layer whose weights are in `dtype`, between maps in float32."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layer, self.dtype = layer.to(dtype), dtype
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.layer(input.to(self.dtype))
+        return output.float()
 
 
 class ChannelsLastLRN(nn.LocalResponseNorm):
@@ -119,6 +132,25 @@ def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str 
     folded = sum(isinstance(layer, nn.Identity) for layer in plan.values())
     two_dimensional = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in copy.modules())
     return Optimised(_laid_out(copy, chosen, two_dimensional), chosen, two_dimensional, folded)
+
+
+def optimize_detector(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str = "auto") -> nn.Module:
+    """A copy of a detector for inference alone: its `backbone` is `optimize`d, and where that chose bfloat16 all other
+    convolutions and linear layers have such weights; boxes and scores are computed from their outputs in float32.
+
+    `input` and `dtype` are `optimize`'s, and so are its errors. FovealError for a network without a backbone.
+    """
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise FovealError(f"{type(model).__name__} has no backbone", "give a detector; optimize takes other networks")
+    fast = optimize(backbone, input, dtype)
+    copy = deepcopy(model).eval().requires_grad_(False)
+    copy.set_submodule("backbone", fast)
+    if fast.dtype != torch.float32:
+        for path, layer in list(copy.named_modules()):
+            if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) and not path.startswith("backbone."):
+                copy.set_submodule(path, Cast(layer, fast.dtype))
+    return copy
 
 
 @torch.no_grad()
