@@ -28,7 +28,6 @@ class Placement:
     """Device, number format of the forward pass and memory layout of a run; `reason` says why, for the log.
 
     mean_image: float32 [C, H, W] in 0 … 1, subtracted from images instead of the recipe's `mean`.
-    lanes: parts of a training batch that are computed side by side, 1 but on a CPU.
     """
 
     device: torch.device
@@ -36,7 +35,6 @@ class Placement:
     channels_last: bool = False
     reason: str = ""
     mean_image: Tensor | None = None
-    lanes: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a forward pass: weights stay float32, the products are taken in `dtype`."""
@@ -59,7 +57,6 @@ class Placement:
     def describe(self) -> str:
         """One line for the log."""
         layout = ", channels last" if self.channels_last else ""
-        layout += f", {self.lanes} lanes" if self.lanes > 1 else ""
         return f"{self.device}, {str(self.dtype).removeprefix('torch.')}{layout}: {self.reason}"
 
 
@@ -144,7 +141,7 @@ def choose(recipe: Recipe, facts: Probe, local_rank: int = 0) -> Placement:
     dtype, reason = _dtype(recipe.precision, device, facts)
     large = device.type == "cuda" or facts.macs >= LEAST_MACS  # small maps go through a CPU faster plane by plane
     channels_last = facts.convolutional and device.type != "mps" and large
-    return Placement(device, dtype, channels_last, reason, lanes=recipe.lanes if device.type == "cpu" else 1)
+    return Placement(device, dtype, channels_last, reason)
 
 
 def _device(name: str, local_rank: int) -> torch.device:

@@ -19,12 +19,11 @@ from foveal.data.loader import Loader
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.tasks import classify, task
-from foveal.training import checkpoint, device, lanes, mean_image, transfer
+from foveal.training import checkpoint, device, mean_image, transfer
 from foveal.training.console import Console, evaluation_line
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
 from foveal.training.inputs import Inputs, PreparedSet, Reduced, resident, view
-from foveal.training.lanes import Lanes
 from foveal.training.loop import Losses, fit, seed_generators
 from foveal.training.objective import objective
 from foveal.training.optim import make_optimizer
@@ -54,11 +53,6 @@ class Job:
         self.plan = transfer.plan(recipe, self.model, len(inputs.train), len(inputs.classes))
         self.losses = objective(recipe, inputs)
         self.placement = device.choose(recipe, facts, group.local_rank)
-        if group.world > 1:
-            self.placement = replace(self.placement, lanes=1)  # each process is one
-        if self.placement.lanes > 1:
-            lanes.check(self.model)
-        self.lanes: Lanes | None = None
         if recipe.mean_image:
             image = self._mean_image() if group.first else torch.empty(recipe.input)
             self.placement = replace(self.placement, mean_image=group.share(image))
@@ -104,7 +98,7 @@ class Job:
             return ""
         from foveal.weights import check_preparation, imagenet, load_weights  # here, since few runs need it
 
-        file: str | Path = r.weights
+        file: Any = r.weights  # a path, or what the download gave
         if r.weights == "imagenet":
             check_preparation(r.model, r.mean, r.std, r.mean_image)
             file = imagenet(r.model)
@@ -131,8 +125,6 @@ class Job:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
         self.optimizer = make_optimizer(self.model, self.recipe, self.plan.factors)
-        if self.placement.lanes > 1:
-            self.lanes = Lanes(self.placement.lanes)
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         self.scaler = torch.amp.GradScaler("cuda") if self.placement.dtype == torch.float16 else None
 
@@ -192,7 +184,6 @@ class Job:
             schedule=self.schedule,
             precision=self.placement,
             accumulate=self.recipe.accumulate,
-            lanes=self.lanes,
             clip=self.recipe.clip,
             ema=self.average,
             frozen=self.frozen,
@@ -345,10 +336,8 @@ class Job:
         return f"{self.task.best(best[0]):.2f} % at update {self.position.best.step}" if best else ""
 
     def close(self) -> None:
-        """End the loader's processes and the lanes."""
+        """End the loader's processes."""
         self.loader.close()
-        if self.lanes:
-            self.lanes.close()
 
 
 class _Objective(nn.Module):

@@ -16,7 +16,6 @@ from foveal.data.draws import mix
 from foveal.errors import FovealError
 from foveal.training.device import Placement
 from foveal.training.ema import Average
-from foveal.training.lanes import Lanes
 from foveal.types import Batch, Step
 
 Losses = Callable[[nn.Module, Tensor, Any], dict[str, Tensor]]
@@ -33,7 +32,6 @@ def fit(
     schedule: Callable[[int], float],
     precision: Placement,
     accumulate: int = 1,
-    lanes: Lanes | None = None,
     clip: float = 0.0,
     ema: Average | None = None,
     frozen: Iterable[nn.Module] = (),
@@ -49,9 +47,9 @@ def fit(
     uint8 images into the network's input. schedule(s) is the rate of update s, counted from 0. Torch's random numbers,
     hence dropout, are seeded before each update from (seed, s): they depend on the position alone. `accumulate` cuts a
     batch into parts whose gradients are added: the same batch for the optimiser in less memory, except that batch
-    normalisation sees each part by itself. `lanes` compute a batch, or each such part, side by side. `clip` bounds the
-    norm of the whole gradient. A group of the optimiser learns at its "factor" of the rate, where it has one. `frozen`
-    modules stay in evaluation mode, so that batch normalisation keeps its statistics.
+    normalisation sees each part by itself. `clip` bounds the norm of the whole gradient. A group of the optimiser
+    learns at its "factor" of the rate, where it has one. `frozen` modules stay in evaluation mode, so that batch
+    normalisation keeps its statistics.
 
     Every term is checked to be finite, before the update with read_every=1, otherwise when the terms are read, every
     `read_every` updates or as soon as a consumer looks at `Step.losses`: waiting for a GPU at each update is dear.
@@ -61,36 +59,30 @@ def fit(
     for module in frozen:
         module.training = False
     reader = _Reader(read_every, reduce)
-    parameters = [p for p in model.parameters() if p.requires_grad]
 
     def ask(images: Tensor, targets: Any) -> dict[str, Tensor]:
         prepared = prepare_batch(images)
         with precision.autocast():
             return losses(model, prepared, on_device(targets, precision.device))
 
-    for step, batch in enumerate(lanes.ahead(batches) if lanes else batches, start + 1):
+    for step, batch in enumerate(batches, start + 1):
         seed_generators(precision.device, mix(seed, step, _DROPOUT))
         lr = schedule(step - 1)
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
-        with lanes.alone() if lanes else nullcontext():
-            terms: dict[str, Tensor] = {}
-            size = len(batch.targets)
-            part_size = math.ceil(size / accumulate)
-            for begin in range(0, size, part_size):
-                images, targets = batch.images[begin : begin + part_size], batch.targets[begin : begin + part_size]
-                share = len(targets) / size
-                with _gathering(model, last=begin + part_size >= size):
-                    if lanes:
-                        part = lanes.backward(ask, parameters, images, targets, share)
-                    else:
-                        part = _backward(ask(images, targets), share, scaler)
-                for name, value in part.items():
-                    terms[name] = terms.get(name, 0) + value
-            read = reader.take(step, lr, terms)
-            _update(model, optimizer, clip, scaler)
-            if ema:
-                ema.update(step)
+        terms: dict[str, Tensor] = {}
+        size = len(batch.targets)
+        part_size = math.ceil(size / accumulate)
+        for begin in range(0, size, part_size):
+            images, targets = batch.images[begin : begin + part_size], batch.targets[begin : begin + part_size]
+            with _gathering(model, last=begin + part_size >= size):
+                part = _backward(ask(images, targets), len(targets) / size, scaler)
+            for name, value in part.items():
+                terms[name] = terms.get(name, 0) + value
+        read = reader.take(step, lr, terms)
+        _update(model, optimizer, clip, scaler)
+        if ema:
+            ema.update(step)
         yield Step(step, read, lr)
     reader.flush()
 

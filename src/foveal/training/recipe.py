@@ -51,7 +51,6 @@ class Recipe(BaseModel):
     length: int = Field(gt=0, description="training length, in units")
     batch_size: int = Field(gt=0, description="images per update, over all processes")
     accumulate: int = Field(1, gt=0, description="parts that a batch is cut into to save memory")
-    lanes: int = Field(1, gt=0, description="parts of a batch that a CPU computes side by side, one thread each")
     optimizer: Literal["sgd", "adamw", "rmsprop"] = Field("sgd", description="update rule")
     lr: float = Field(gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, first beta of AdamW, memory of RMSprop")
