@@ -47,8 +47,8 @@ def check_model(
     if num_classes is None and _takes_classes(function):
         num_classes = _CLASSES
     network = Network(function, size, num_classes, facts, numerics, task=_folder(factory))
-    rules = DETECTOR if network.is_detector else (*STRUCTURE, *BEHAVIOUR)
     with torch.random.fork_rng(devices=[]):  # the examination leaves the caller's random state alone
+        rules = DETECTOR if network.is_detector else (*STRUCTURE, *BEHAVIOUR)
         return examine(network, f"{name} on {'x'.join(map(str, size))}", [BUILDS, *rules])
 
 
