@@ -1,4 +1,4 @@
-"""The verb predict: classes of pictures, or the class of each of their pixels."""
+"""The verb predict: classes of pictures, the class of each of their pixels, or boxes around objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from foveal.cli.networks import Checkpoint, Weights, chosen
 from foveal.errors import FovealError
 
 if TYPE_CHECKING:
-    from foveal.prediction import MaskPrediction
+    from foveal.training.run import Run
+
+_ABOUT = {"--overlay": "segment", "--out": "segment", "--tile": "segment", "--draw": "detect", "--score": "detect"}
+_WORDS = {"segment": "masks", "detect": "boxes"}
 
 
 def register(app: typer.Typer) -> None:
@@ -28,16 +31,19 @@ def predict(
     overlay: Annotated[Path | None, typer.Option(help="Masks: draw the one image's classes over it, PNG.")] = None,
     out: Annotated[Path | None, typer.Option(help="Masks: write NAME.png and NAME.overlay.png there.")] = None,
     tile: Annotated[int, typer.Option(min=0, help="Masks: largest side looked at as one; 0: the recipe's.")] = 0,
+    draw: Annotated[Path | None, typer.Option(help="Boxes: write NAME.png with them drawn there.")] = None,
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="Boxes: the least score; by default 0.5.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     checkpoint: Checkpoint = "best",
     weights: Weights = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Say what is on pictures, or where, if the run learned masks.
+    """Say what is on pictures, or where, if the run learned masks or boxes.
 
     \b
       foveal predict runs/resnet18-1 holidays/ --top 1 --json
       foveal predict runs/unet-1 street.jpg --overlay street.png
+      foveal predict runs/ssd300-1 photos/ --draw found/ --score 0.6
     """
     from foveal.cli.progress import counting
     from foveal.prediction import find_pictures, predictions
@@ -45,12 +51,13 @@ def predict(
 
     opened = Run(run)
     paths = find_pictures(files)
-    save = _saver(opened, paths, overlay, out)
-    if tile and opened.recipe.task != "segment":
-        raise FovealError(f"--tile is about masks, and {run} was trained to {opened.recipe.task}", "leave it away")
+    given = {"--overlay": overlay, "--out": out, "--tile": tile or None, "--draw": draw, "--score": score}
+    _check_task(opened, [option for option, value in given.items() if value is not None])
+    save = _saver(paths, overlay, out, draw)
+    more: dict[str, Any] = {"tile": tile} if score is None else {"tile": tile, "score": score}
     with counting("tiles", lines=False) as progress:
         found = predictions(
-            opened, paths, top, strict=strict, checkpoint=chosen(checkpoint, weights), tile=tile, progress=progress
+            opened, paths, top, strict=strict, checkpoint=chosen(checkpoint, weights), progress=progress, **more
         )
         records, errors = _told(found, save, json_)
     if json_:
@@ -59,7 +66,7 @@ def predict(
         raise FovealError(f"no picture could be read (of {len(records)})", "the lines above say why, file by file")
 
 
-def _told(found: Iterable[Any], save: Callable[[int, MaskPrediction], None], silent: bool) -> tuple[list[Any], int]:
+def _told(found: Iterable[Any], save: Callable[[int, Any], None], silent: bool) -> tuple[list[Any], int]:
     """What was found in plain values, each written and, unless `silent`, printed when it came; how many are errors."""
     records: list[Any] = []
     errors = 0
@@ -74,22 +81,31 @@ def _told(found: Iterable[Any], save: Callable[[int, MaskPrediction], None], sil
     return records, errors
 
 
-def _saver(run: Any, paths: list[str], overlay: Path | None, out: Path | None) -> Callable[[int, MaskPrediction], None]:
-    """What writes the masks that are wanted. FovealError for what cannot be written so."""
+def _check_task(run: Run, given: list[str]) -> None:
+    """Raise FovealError for an option that is about another task than the run's."""
+    for option in given:
+        if run.recipe.task != _ABOUT[option]:
+            raise FovealError(
+                f"{option} is about {_WORDS[_ABOUT[option]]}, and {run.path} was trained to {run.recipe.task}",
+                "leave it away",
+            )
+
+
+def _saver(paths: list[str], overlay: Path | None, out: Path | None, draw: Path | None) -> Callable[[int, Any], None]:
+    """What writes the pictures that are wanted. FovealError for what cannot be written so."""
     from foveal.data.formats._boxes import unique_stems
 
-    if (overlay or out) and run.recipe.task != "segment":
-        option = "--overlay" if overlay else "--out"
-        raise FovealError(f"{option} is about masks, and {run.path} was trained to {run.recipe.task}", "leave it away")
     if overlay and len(paths) > 1:
         raise FovealError(f"--overlay {overlay} is one picture, and there are {len(paths)}", "use --out FOLDER")
     stems = unique_stems(paths)
 
-    def save(number: int, prediction: MaskPrediction) -> None:
+    def save(number: int, prediction: Any) -> None:
         if overlay:
             prediction.save_overlay(overlay)
         if out:
             prediction.save_mask(out / f"{stems[number]}.png")
             prediction.save_overlay(out / f"{stems[number]}.overlay.png")
+        if draw:
+            prediction.save_drawing(draw / f"{stems[number]}.png")
 
     return save

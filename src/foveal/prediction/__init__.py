@@ -1,4 +1,4 @@
-"""What a trained run sees in pictures: files, folders and patterns in; classes or masks out, by the run's task."""
+"""What a trained run sees in pictures, given as files, folders and patterns: classes, masks or boxes, by its task."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from foveal.errors import FovealError
+from foveal.prediction.boxes import BoxPrediction, predict_boxes
 from foveal.prediction.classes import Prediction, predict_classes
 from foveal.prediction.files import Source, find_pictures
 from foveal.prediction.masks import MaskPrediction, predict_masks
 from foveal.training.run import Run
 from foveal.training.segmenter import Progress
 
-__all__ = ["MaskPrediction", "Prediction", "find_pictures", "predict", "predictions"]
+__all__ = ["BoxPrediction", "MaskPrediction", "Prediction", "find_pictures", "predict", "predictions"]
 
 
 def predict(
@@ -21,7 +22,8 @@ def predict(
 ) -> list[Any]:
     """What a run says of pictures, one record per file, in order: the list of `predictions`, whose options it takes.
 
-    A `Prediction` with its `top` classes of a classifier, a `MaskPrediction` of a segmenter.
+    A `Prediction` with its `top` classes of a classifier, a `MaskPrediction` of a segmenter, a `BoxPrediction` of a
+    detector.
     """
     return list(predictions(run, files, top, strict=strict, **options))
 
@@ -35,6 +37,7 @@ def predictions(
     checkpoint: str = "best",
     batch_size: int = 64,
     tile: int = 0,
+    score: float = 0.5,
     progress: Progress | None = None,
 ) -> Iterator[Any]:
     """The same one by one, each when it is found, so that masks need not all be kept.
@@ -43,7 +46,8 @@ def predictions(
     with `*`, `?`, `[…]` and `**`, of which folders count only where no file matches. A file that cannot be read gets a
     record with its reason, or with `strict` raises FovealError. `batch_size` is a classifier's. `tile`, in pixels, is
     the largest side that a segmenter looks at as one (0: four times the pixels of a training batch); `progress` is
-    called with (tiles done, all tiles of the image) where there are several.
+    called with (tiles done, all tiles of the image) where there are several. Of a detector's boxes those are told that
+    score `score` or more, in 0 … 1.
 
     Raises FovealError for a path or pattern that leads to nothing, for a folder without pictures and for an option that
     makes no sense.
@@ -55,6 +59,10 @@ def predictions(
         segmenter = opened.segmenter(checkpoint)
         segmenter.tile = tile
         return predict_masks(segmenter, find_pictures(files), strict=strict, progress=progress)
+    if opened.recipe.task == "detect":
+        if not 0 <= score <= 1:
+            raise FovealError(f"score={score:g}", "give a number from 0 to 1")
+        return predict_boxes(opened.detector(checkpoint), find_pictures(files), score, strict=strict)
     if top < 1:
         raise FovealError(f"top={top}: at least one class must be asked for", "leave it out for the best five")
     recogniser = opened.predictor(checkpoint)
