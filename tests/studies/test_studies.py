@@ -28,6 +28,8 @@ OWN: dict[str, dict[str, Any]] = {
     "initialisation": {"scales": (1.0,)},
     "identity_construction": {"added": 1},
     "polynomial": {},
+    "transfer": {"layers": (1,), "kinds": ("AnB+", "RnB")},
+    "few_shot": {"shots": (2,), "draws": 1},
     "chatfield": {"factors": ("stride", "fc")},
 }
 
