@@ -179,9 +179,12 @@ def _flat(records: Sequence[Any], keys: Sequence[str]) -> dict[str, Any]:
 
 def _each(arrays: Mapping[str, Any], kind: str, keys: Sequence[str]) -> list[list[Any]]:
     """What `_flat` put together, image by image; None for a key that was left out."""
-    counts = arrays[f"{kind}_counts"].tolist()
+    counts = arrays[f"{kind}_counts"]
+    places = np.cumsum(counts)[:-1]
     columns: list[Sequence[Any]] = [
-        torch.from_numpy(arrays[f"{kind}_{key}"]).split(counts) if f"{kind}_{key}" in arrays else [None] * len(counts)
+        [torch.from_numpy(part) for part in np.split(arrays[f"{kind}_{key}"], places)]
+        if f"{kind}_{key}" in arrays
+        else [None] * len(counts)
         for key in keys
     ]
     return [list(parts) for parts in zip(*columns, strict=True)]

@@ -20,12 +20,12 @@ def house(
     input: Sequence[int | str] | str | None = None,
     quick: bool = False,
 ) -> Recipe:
-    """A network trained on a folder with one folder per class, or on images with masks or boxes where it is made for these.
+    """A network trained on a folder with one folder per class, or on images with masks or boxes where it is for these.
 
     Command: foveal train resnet18 data=./photos
 
-    The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes` or `foveal train
-    ssd_resnet data=./photos`; for a network of yours it is `task`, by default "classify".
+    The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes` or
+    `foveal train ssd_resnet data=./photos`; for a network of yours it is `task`, by default "classify".
 
     Classes from scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add
     lr=0.005.
