@@ -16,8 +16,8 @@ test-slow: $(READY)  ## the tests that train for real
 	$(BIN)/pytest -m slow
 
 check: $(READY)  ## lint, format, strict types, fast tests
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 	$(MAKE) test
 

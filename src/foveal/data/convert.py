@@ -35,9 +35,9 @@ def convert(
 ) -> Conversion:
     """Write the set at `source` into the new folder `target` in another format of the same task.
 
-    Classes: digits idx cifar folder csv ilsvrc. Masks: masks voc_masks
-    cityscapes, from coco and labelme too, whose outlines are painted. Boxes: voc coco yolo boxes_csv labelme; objects with a
-    flag that the format cannot hold (difficult, crowd) are left out and listed.
+    Classes: digits idx cifar folder csv ilsvrc. Masks: masks voc_masks cityscapes, from coco and labelme too, whose
+    outlines are painted. Boxes: voc coco yolo boxes_csv labelme; objects with a flag that the format cannot hold
+    (difficult, crowd) are left out and listed.
 
     Pictures in files keep their bytes where the format holds files; the others hold exact pixels or refuse. A set
     without splits is cut by `seed` and written with them. Unreadable pictures are left out, or refused if `strict`.
