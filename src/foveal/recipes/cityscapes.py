@@ -15,8 +15,8 @@ def frrn_a_cityscapes(*, quick: bool = False) -> Recipe:
 
     Command: foveal train frrn_a_cityscapes data=cityscapes
 
-    Published: 63.0 % mean IU on the test images. Departures: cross-entropy of all pixels, where the paper takes the
-    hardest alone; the length and the fall of the rate, after three quarters, are our choice.
+    Departures: cross-entropy of all pixels, where the paper takes the hardest alone; the length and the fall of the
+    rate, after three quarters, are our choice.
     """
     return _frrn("frrn_a", quick, (3, 256, 512))
 
@@ -36,8 +36,8 @@ def gridnet_cityscapes(*, quick: bool = False) -> Recipe:
 
     Command: foveal train gridnet_cityscapes data=cityscapes
 
-    Published: 69.45 % mean IU on the test images. Windows are of random size in the paper, here at scales of 0.5 to 2.
-    The fall of the rate, by a little each epoch, and the length are our choice.
+    Windows are of random size in the paper, here at scales of 0.5 to 2. The fall of the rate, by a little each epoch,
+    and the length are our choice.
     """
     return _cityscapes(
         "gridnet_cityscapes",

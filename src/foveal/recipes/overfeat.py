@@ -19,7 +19,7 @@ def overfeat_fast_imagenet(*, quick: bool = False) -> Recipe:
     """OverFeat's fast network.
 
     Command: foveal train overfeat_fast_imagenet data=DIR
-    Published: 16.97 % top-5 (one network, seven scales, fine stride). Not run here.
+    Published: 16.97 % top-5 (one network, fine stride). Not run here.
     """
     return _overfeat("overfeat_fast", 231, quick)
 

@@ -1,7 +1,8 @@
 """PASCAL VOC in 21 classes, background included: images with masks (Everingham et al. 2010).
 
 The papers train on VOC 2011 or 2012 with the additional masks of Hariharan et al. (2011), put into the same folders.
-The published figures are the papers' own on the validation images that were not trained on; none was measured by us.
+The published figures are the papers' own, on validation images that were not trained on unless said otherwise; none was
+measured by us.
 
 All begin with other weights, and refuse to begin without: `vgg16.pth` is the file of ImageNet weights that torchvision
 publishes, whose images are normalised as here.
@@ -21,7 +22,7 @@ def fcn32s_voc(*, quick: bool = False) -> Recipe:
 
     Command: foveal train fcn32s_voc data=VOC2012 weights=vgg16.pth
 
-    Published: 59.4 % mean IU on VOC 2011's validation images, after 175 epochs at least (section 4.3; table 2).
+    Published: 59.4 % mean IU on VOC 2011's validation images, after 175 epochs at least (section 4.1; table 2).
     Departures: one rate for weights and biases, where the paper doubles that of biases; loss averaged over pixels.
     """
     return _fcn("fcn32s", quick, lr=1e-4, length=1 if quick else 175)
@@ -62,7 +63,8 @@ def dilated_voc(*, quick: bool = False) -> Recipe:
 
     Command: foveal train dilated_voc data=VOC2012 weights=vgg16.pth
 
-    Published: 69.8 % mean IU on VOC 2012's validation images (table 3), trained on VOC 2012 with the additional masks.
+    Published: 67.6 % mean IU on VOC 2012's test images (table 2), trained on VOC 2012 with the additional masks. With
+    COCO's images before them, 69.8 % on the validation images (section 5, table 3).
     """
     return _voc(
         "dilated_voc",

@@ -33,7 +33,7 @@ FACTS = {
         dataset="Cityscapes",
         parameters=13_181_097,
         macs=33_098_400_000,
-        published={"mean_iu": 69.45, "mean_iu_of_categories": 87.85, "streams": 5, "columns": 6},
+        published={"streams": 5, "columns": 6},
     ),
 }
 

@@ -29,7 +29,7 @@ FACTS = {
         dataset="CamVid",
         parameters=11_534_603,
         macs=9_674_506_240,
-        published={"parameters_in_millions": 11.5, "mean_iu": 68.3},
+        published={"parameters_in_millions": 11.5, "mean_iu": 69.1},  # mean IU: the authors' page
     ),
 }
 
