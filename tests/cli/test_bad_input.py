@@ -63,7 +63,7 @@ SETTINGS = [
     (
         "momentum=1",
         "setting momentum=1 is not a number of at least 0 and below 1",
-        "momentum: momentum of SGD, first beta of AdamW",
+        "momentum: momentum of SGD, first beta of AdamW, memory of RMSprop",
     ),
     (
         "workers=-1",
@@ -234,8 +234,8 @@ SHAPES = [
     (
         "data convert photos new",
         "convert needs a source, a destination and a format",
-        "foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of cifar, csv, digits, folder, idx, "
-        "ilsvrc",
+        "foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of boxes_csv, cifar, cityscapes, "
+        "coco, csv, digits, folder, idx, ilsvrc, labelme, masks, voc, voc_masks, yolo",
     ),
 ]
 

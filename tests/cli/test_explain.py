@@ -72,7 +72,7 @@ def test_a_method_alone_is_described(foveal: Callable[..., Any], place: Path) ->
         (
             "explain deconvnet run photos/cat/0.png --layer C9",
             "unknown layer 'C9'",
-            "did you mean C5 or C3 or C1?",
+            "known: C1, C3, C5, F6, S2, S4, flatten, output, tanh1, tanh2, tanh3, tanh4, tanh5, tanh6",
         ),
     ],
 )

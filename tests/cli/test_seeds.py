@@ -18,7 +18,7 @@ SMALL = "train lenet5 data=only length=1 batch_size=4 device=cpu --seeds 2"
 def test_ctrl_c_ends_all_seeds(foveal: Callable[..., Any], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def interrupted(recipe: Recipe, out: Path | None = None) -> Run:
+    def interrupted(recipe: Recipe, out: Path | None = None, console: object = None) -> Run:
         asked.append(recipe.seed)
         run = Run("run")
         run.interrupted = len(asked) == 2

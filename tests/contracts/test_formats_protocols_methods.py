@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from foveal import catalog
 from foveal.contracts import Report, check_format, check_method, check_protocol
 from foveal.data.dataset import ArraySet, ImageSet
-from foveal.models import create
 
 
 def failed(report: Report) -> set[str]:
@@ -32,14 +31,6 @@ def test_formats(name: str) -> None:
 def test_protocols(name: str) -> None:
     report = check_protocol(name)
     assert report.passed, report.text()
-
-
-@pytest.mark.parametrize("name", catalog.names("explanation"))
-def test_explanations(name: str) -> None:
-    for training in (False, True):
-        torch.manual_seed(0)
-        report = check_method(name, create("resnet20").train(training), torch.rand(3, 32, 32))
-        assert report.passed, report.text()
 
 
 def protocol(

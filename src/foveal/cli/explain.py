@@ -43,7 +43,7 @@ def explain(
 
     \b
       foveal explain filters runs/lenet5_digits-1
-      foveal explain occlusion runs/resnet18-1 dog.jpg window=40 --target dog --out explained/
+      foveal explain occlusion runs/resnet18-1 photo.jpg window=40 --target dogs --out explained/
 
     Numbers are written beside the pictures as .npy. `foveal explain METHOD` alone
     says what a method shows and takes.

@@ -41,9 +41,11 @@ def predict(
     """Say what is on pictures, or where, if the run learned masks or boxes.
 
     \b
+      foveal predict runs/resnet18-1 photo.jpg
       foveal predict runs/resnet18-1 holidays/ --top 1 --json
-      foveal predict runs/unet-1 street.jpg --overlay street.png
-      foveal predict runs/ssd300-1 photos/ --draw found/ --score 0.6
+
+    A run that learned masks takes --overlay street.png, or --out DIR for several pictures; one that learned boxes takes
+    --draw DIR, and --score 0.6 for those that are surer.
     """
     from foveal.cli.progress import counting
     from foveal.prediction import find_pictures, predictions

@@ -55,7 +55,7 @@ def chain(
     return model
 
 
-def classifier(steps: Sequence[Step]) -> int:
+def _classifier(steps: Sequence[Step]) -> int:
     """The place of the layer that makes the scores: the last one with weights. FovealError when there is none."""
     places = [place for place, step in enumerate(steps) if isinstance(step, Conv | FC)]
     if not places:
@@ -66,7 +66,7 @@ def classifier(steps: Sequence[Step]) -> int:
 def _classifying(text: str, num_classes: int) -> str:
     """The text with a last layer of num_classes outputs; as it stands where it has that many already."""
     steps = [placed.step for placed in read(text)]
-    place = classifier(steps)
+    place = _classifier(steps)
     last = steps[place]
     key = "maps" if isinstance(last, Conv) else "outputs"
     changed: Step = dataclasses.replace(last, **{key: num_classes})  # type: ignore[arg-type]  # one of the two has it
