@@ -88,9 +88,7 @@ GRIDS = st.tuples(
 @settings(max_examples=80, deadline=None)
 def test_sizes_and_counts_are_torchs(case: tuple[str, list[int], int, int, int, int, bool]) -> None:
     kind, size, kernel, stride, padding, dilation, ceil = case
-    assume(
-        not ceil or min(size) + 2 * padding > dilation * (kernel - 1)
-    )  # torch pools half windows
+    assume(not ceil or min(size) + 2 * padding > dilation * (kernel - 1))  # torch pools half windows
     dims = len(size)
     numbers = {"stride": stride, "padding": padding, "dilation": dilation}
     more = {"ceil": ceil} if kind == "pool" else {"channels": 4, "filters": 6, "groups": 2}

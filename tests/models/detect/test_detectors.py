@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from foveal import catalog
 from foveal.boxes import anchors
+from foveal.boxes.pasting import pasted
 from foveal.contracts import check_model
 from foveal.errors import FovealError
 from foveal.graph.receptive_field import receptive_field
 from foveal.graph.table import show
 from foveal.models import create
 from foveal.models.detect._references import References
-from foveal.models.detect.mask_rcnn import pasted
 
 
 def on_meta(name: str, **options: Any) -> Any:
