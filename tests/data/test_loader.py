@@ -198,7 +198,8 @@ def test_a_worker_that_is_killed_is_told_from_one_that_fails(error: Exception, e
 
 
 SCRIPT = """
-import sys, time, torch
+import signal, sys, time, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 from foveal.data.dataset import ArraySet
 from foveal.data.loader import Loader
 from foveal.data.pipeline import Pipeline
