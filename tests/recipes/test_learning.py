@@ -20,7 +20,7 @@ from foveal.training.train import train
 UPDATES = 40
 MORE_UPDATES = 100  # for small initial weights without batch norm, and for objectives of their own
 PATIENT = ("alexnet", "cnn_f", "cnn_m", "cnn_s", "zfnet", "nin", "nin_cifar", "googlenet", "lenet5", "preact_resnet164")
-PATIENT += ("vgg16", "vgg16_c", "vgg19", "overfeat_fast", "overfeat_accurate", "plain44", "plain56")
+PATIENT += ("vgg16", "vgg16_c", "vgg19", "overfeat_fast", "overfeat_accurate", "plain44")
 SMALLEST = {"alexnet": 67, "zfnet": 64, "cnn_f": 64, "cnn_m": 64, "cnn_s": 64, "nin": 64, "googlenet": 64}
 SMALLEST |= {"overfeat_fast": 96, "overfeat_accurate": 96, "deepface": 152, "lenet5": 32, "mlp": 28, "perceptron": 20}
 SMALLEST |= {"msdnet": 32}
@@ -85,7 +85,7 @@ def enough(name: str, losses: list[float]) -> float:
     """A nat less than a guess among ten classes; with an objective of its own, half of what the network began with."""
     if name in ("lenet5", "perceptron"):
         return max(losses[:2]) / 2  # a perceptron begins with f = 0, hence with loss 0
-    if name == "plain110":
+    if name in ("plain56", "plain110"):
         return losses[0] - 0.05  # so many layers without shortcuts hardly learn: the degradation of He et al. 2016
     exits = 11 if name == "msdnet" else 1
     return exits * (log(10) - 1)
