@@ -20,7 +20,16 @@ from foveal.training.train import train
 UPDATES = 40
 MORE_UPDATES = 100  # for small initial weights without batch norm, and for objectives of their own
 PATIENT = ("alexnet", "cnn_f", "cnn_m", "cnn_s", "zfnet", "nin", "nin_cifar", "googlenet", "lenet5", "preact_resnet164")
-PATIENT += ("vgg16", "vgg16_c", "vgg19", "overfeat_fast", "overfeat_accurate", "plain44")
+PATIENT += (
+    "vgg16",
+    "vgg16_c",
+    "vgg19",
+    "overfeat_fast",
+    "overfeat_accurate",
+    "plain44",
+    "deep_image",
+    "preact_resnet1001",
+)
 SMALLEST = {"alexnet": 67, "zfnet": 64, "cnn_f": 64, "cnn_m": 64, "cnn_s": 64, "nin": 64, "googlenet": 64}
 SMALLEST |= {"overfeat_fast": 96, "overfeat_accurate": 96, "deepface": 152, "lenet5": 32, "mlp": 28, "perceptron": 20}
 SMALLEST |= {"msdnet": 32}
