@@ -96,5 +96,7 @@ def enough(name: str, losses: list[float]) -> float:
         return max(losses[:2]) / 2  # a perceptron begins with f = 0, hence with loss 0
     if name in ("plain56", "plain110"):
         return losses[0] - 0.05  # so many layers without shortcuts hardly learn: the degradation of He et al. 2016
+    if name == "preact_resnet1001":
+        return log(10) - 0.7  # a thousand layers are slow to start
     exits = 11 if name == "msdnet" else 1
     return exits * (log(10) - 1)
