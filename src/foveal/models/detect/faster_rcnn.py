@@ -17,22 +17,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.boxes import anchors
-from foveal.boxes.coding import RCNN_WEIGHTS, clip, decode, encode
-from foveal.boxes.matching import match, sample
-from foveal.boxes.pooling import pyramid_align, roi_max_pool
 from foveal.errors import FovealError, unknown
 from foveal.layers.pyramid import FeaturePyramid
-from foveal.models.detect._found import Detections, Limits, found
+from foveal.models.detect._found import Detections, Limits
 from foveal.models.detect._references import References
 from foveal.models.detect._regions import BETA, RegionProposals, Regions
-from foveal.models.detect._trunks import RESNETS, Maps, resnet, taps, torchvision_resnet, vgg16
+from foveal.models.detect._second import (
+    Assigned,
+    RegionPool,
+    Sampling,
+    SecondStage,
+    fully_connected,
+    resnet_map,
+    vgg16_map,
+)
+from foveal.models.detect._trunks import RESNETS, Maps, resnet, taps, torchvision_resnet
 from foveal.types import Facts
 
 Encoder = Literal["vgg16", "resnet50", "resnet101"]
@@ -59,7 +63,7 @@ FACTS = {
     ),
 }
 
-_SAMPLED, _POSITIVE = 512, 0.25  # proposals of an image that count in the losses, and the share of objects
+_SAMPLING = Sampling(512, 0.0, BETA)
 _RATIOS = (0.5, 1.0, 2.0)
 
 
@@ -73,33 +77,11 @@ class Raw(NamedTuple):
     deltas: Tensor
 
 
-class Assigned(NamedTuple):
-    """The S boxes of one image that count in the losses, objects first: [S, 4]; their labels, 0 for background [S]; the
-    deltas to the true boxes [S, 4]; and which true box each object is, int64 [objects]."""
-
-    boxes: Tensor
-    labels: Tensor
-    deltas: Tensor
-    truth: Tensor
-
-
-class RegionPool(nn.Module):
-    """Maps and the boxes of each image → [boxes, C, size, size]: RoIAlign from a pyramid, by maximum from one map."""
-
-    def __init__(self, size: int, strides: Sequence[int]) -> None:
-        super().__init__()
-        self.size, self.strides = (size, size), tuple(strides)
-
-    def forward(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        used = [map.float() for map in maps[: len(self.strides)]]
-        if len(used) == 1:
-            return roi_max_pool(used[0], boxes, self.size, self.strides[0])
-        return pyramid_align(used, boxes, self.size, self.strides, fixed=False)
-
-
-class TwoStage(nn.Module):
+class TwoStage(SecondStage):
     """Images [N, 3, H, W] → `Raw`. backbone: images → a tuple of maps; pool: maps and boxes → one map a box; head: that
     map → `width` features."""
+
+    rpn: RegionProposals
 
     def __init__(
         self,
@@ -113,16 +95,17 @@ class TwoStage(nn.Module):
         limits: Limits,
         frozen: bool = False,
     ) -> None:
-        super().__init__()
-        self.backbone, self.rpn, self.pool, self.head = backbone, rpn, pool, head
-        self.num_classes, self.limits, self.frozen = num_classes, limits, frozen
-        self.cls_score = nn.Linear(width, num_classes + 1)
-        self.bbox_pred = nn.Linear(width, 4 * (num_classes + 1))
-        for layer, deviation in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
-            nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)
-        for norm in self._norms() if frozen else ():
-            norm.requires_grad_(False)
+        super().__init__(
+            backbone,
+            first={"rpn": rpn},
+            pool=pool,
+            head=head,
+            width=width,
+            num_classes=num_classes,
+            limits=limits,
+            sampling=_SAMPLING,
+            frozen=frozen,
+        )
 
     def forward(self, images: Tensor) -> Raw:
         return self.answer(self.backbone(images), images)
@@ -132,11 +115,6 @@ class TwoStage(nn.Module):
         regions = self.rpn(maps, images)
         proposals = self.rpn.proposals(regions, images)
         return Raw(regions, proposals, *self.second(maps, proposals))
-
-    def second(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits [P, num_classes + 1] and deltas [P, num_classes + 1, 4] of the boxes of all images."""
-        features = self.head(self.pool(maps, boxes))
-        return self.cls_score(features).float(), self.bbox_pred(features).float().unflatten(1, (-1, 4))
 
     def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """`objectness` and `regions` of the proposals, `classes` (cross-entropy) and `boxes` (smooth L1) of the second
@@ -152,18 +130,8 @@ class TwoStage(nn.Module):
         """The four terms, and of each image the boxes that they were taken over."""
         regions = self.rpn(maps, images)
         proposals = self.rpn.proposals(regions, images, learning=True)
-        assigned = [self._assigned(*pair) for pair in zip(proposals, targets, strict=True)]
-        logits, deltas = self.second(maps, [one.boxes for one in assigned])
-        labels = torch.cat([one.labels for one in assigned])
-        wanted = torch.cat([one.deltas for one in assigned])
-        objects = (labels > 0).nonzero().flatten()
-        own = deltas[objects, labels[objects]]
-        terms = {
-            **self.rpn.losses(regions, targets),
-            "classes": F.cross_entropy(logits, labels),
-            "boxes": F.smooth_l1_loss(own, wanted[objects], beta=BETA, reduction="sum") / max(1, len(labels)),
-        }
-        return terms, assigned
+        assigned = [self.assigned(*pair) for pair in zip(proposals, targets, strict=True)]
+        return {**self.rpn.losses(regions, targets), **self.second_losses(maps, assigned)}, assigned
 
     def detect(self, images: Tensor) -> list[Detections]:
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
@@ -171,34 +139,7 @@ class TwoStage(nn.Module):
 
     def reported(self, raw: Raw, images: Tensor) -> list[Detections]:
         """The detections that an answer comes to."""
-        boxes = decode(raw.deltas, torch.cat(raw.proposals)[:, None], RCNN_WEIGHTS)
-        boxes = clip(boxes, *images.shape[2:])[:, 1:]
-        scores = raw.logits.softmax(1)[:, 1:]
-        counts = [len(own) for own in raw.proposals]
-        parts = zip(torch.split(boxes, counts), torch.split(scores, counts), strict=True)
-        return [found(own, points, self.limits) for own, points in parts]
-
-    def train(self, mode: bool = True) -> Self:
-        """As usual; but frozen batch norms keep the statistics that they were loaded with."""
-        super().train(mode)
-        for norm in self._norms() if self.frozen else ():
-            norm.eval()
-        return self
-
-    def _norms(self) -> list[nn.Module]:
-        return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
-
-    @torch.no_grad()
-    def _assigned(self, proposals: Tensor, target: dict[str, Tensor]) -> Assigned:
-        boxes = torch.cat((proposals, target["boxes"]))
-        matching = match(target["boxes"], boxes, 0.5, 0.5)
-        objects, others = sample(matching, _SAMPLED, _POSITIVE)
-        chosen, truth = torch.cat((objects, others)), matching[objects]
-        labels = torch.zeros_like(chosen)
-        labels[: len(objects)] = target["labels"][truth] + 1
-        deltas = boxes.new_zeros(len(chosen), 4)
-        deltas[: len(objects)] = encode(target["boxes"][truth], boxes[objects], RCNN_WEIGHTS)
-        return Assigned(boxes[chosen], labels, deltas, truth)
+        return self.detections(raw.proposals, raw.logits, raw.deltas, images)
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """torchvision's name of each tensor → its name here, for ResNets with a feature pyramid."""
@@ -236,27 +177,21 @@ def faster_rcnn(
     trunks that were trained before. Reported are boxes above `score`, those dropped that overlap a better one of their
     class by more than `overlap`, and `most` of an image. Raises FovealError for other values.
     """
-    width: int
     if encoder == "vgg16":
-        trunk, channels, size = vgg16(), 512, 7
-        head, width = _fully_connected(channels * size**2, 4096, drop=0.5), 4096
+        one = vgg16_map()
     elif encoder in ("resnet50", "resnet101"):
-        layers, widths = resnet(encoder)
-        second = OrderedDict((name, layer) for name, layer in layers.items() if name.startswith("conv5"))
-        trunk = OrderedDict((name, layer) for name, layer in layers.items() if name not in second)
-        channels, size, width = widths[2], 14, widths[3]
-        head = nn.Sequential(OrderedDict(**second, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
+        one = resnet_map(encoder)
     else:
         raise unknown("encoder of faster_rcnn", str(encoder), ("vgg16", "resnet50", "resnet101"))
     references = References([anchors.shapes((128, 256, 512), _RATIOS)], (16,))
     maps = 512 if encoder == "vgg16" else 1024
-    rpn = RegionProposals(channels, maps, references, before=(6000, 12000), after=(300, 2000), side=16)
+    rpn = RegionProposals(one.channels, maps, references, before=(6000, 12000), after=(300, 2000), side=16)
     return TwoStage(
-        Maps(trunk, (next(reversed(trunk)),)),
+        one.trunk,
         rpn,
-        pool=RegionPool(size, (16,)),
-        head=head,
-        width=width,
+        pool=one.pool,
+        head=one.head,
+        width=one.width,
         num_classes=num_classes,
         limits=Limits(score, overlap, most, side=0.01),
         frozen=frozen,
@@ -303,21 +238,9 @@ def faster_rcnn_fpn(
         backbone,
         rpn,
         pool=RegionPool(7, (4, 8, 16, 32)),
-        head=_fully_connected(maps * 49, hidden),
+        head=fully_connected(maps * 49, hidden),
         width=hidden,
         num_classes=num_classes,
         limits=Limits(score, overlap, most, side=0.01),
         frozen=frozen,
     )
-
-
-def _fully_connected(inputs: int, hidden: int, drop: float = 0.0) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    for number, width in ((6, inputs), (7, hidden)):
-        layer = nn.Linear(width, hidden)
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
-        layers |= {f"fc{number}": layer, f"relu{number}": nn.ReLU()}
-        if drop:
-            layers[f"drop{number}"] = nn.Dropout(drop)
-    return nn.Sequential(layers)

@@ -19,7 +19,8 @@ from foveal.boxes.pasting import pasted
 from foveal.boxes.pooling import roi_align
 from foveal.errors import FovealError
 from foveal.models.detect._found import Detections
-from foveal.models.detect.faster_rcnn import RegionPool, TwoStage, faster_rcnn_fpn
+from foveal.models.detect._second import RegionPool
+from foveal.models.detect.faster_rcnn import TwoStage, faster_rcnn_fpn
 from foveal.types import Facts
 
 FACTS = {
