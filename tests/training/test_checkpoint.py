@@ -241,3 +241,24 @@ def test_a_damaged_last_does_not_push_out_the_good_one(tmp_path: Path) -> None:
     assert (tmp_path / "damaged").exists()
     save(tmp_path, 3)
     assert_whole(checkpoint.read(tmp_path / "previous"), 1)
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_replaced_while_it_is_read_the_newer_one_is_taken(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1, name)
+    manifest, saved = checkpoint._manifest, []
+
+    def then_replaced(folder: Path) -> Any:
+        """The manifest of the first; before its files are read a second checkpoint stands in the same place."""
+        files = manifest(folder)
+        if not saved:
+            saved.append(2)
+            save(tmp_path, 2, name)
+        return files
+
+    monkeypatch.setattr(checkpoint, "_manifest", then_replaced)
+    found = checkpoint.load(tmp_path, name)
+    assert_whole(found, 2)
+    assert found.note == ""

@@ -109,7 +109,7 @@ def load(run: Path, name: str) -> Checkpoint:
             problems.append(f"{folder} is missing")
             continue
         try:
-            found = read(folder)
+            found = _read_while_replaced(folder)
         except DamagedCheckpointError as error:
             problems.append(error.what)
             continue
@@ -118,6 +118,26 @@ def load(run: Path, name: str) -> Checkpoint:
     if not exists(run, name):
         raise FovealError(f"{run} holds no checkpoint '{name}' yet", "train for longer, or choose another folder")
     raise DamagedCheckpointError("; ".join(problems), "restore it from a copy, or train again with another out=")
+
+
+def _read_while_replaced(folder: Path) -> Checkpoint:
+    """`read`, again as long as a run that goes on puts another checkpoint in this place meanwhile."""
+    while True:
+        before = _identity(folder)
+        try:
+            return read(folder)
+        except DamagedCheckpointError:
+            if _identity(folder) == before:
+                raise
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder stands at this path, None for none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def exists(run: Path, name: str) -> bool:
