@@ -23,6 +23,7 @@ from foveal.proposals.segmentation import segment
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Mode = Literal["single", "fast", "quality"]
 
 _COLOUR_BINS, _TEXTURE_BINS = 25, 10
 _ANGLES = np.arange(8) * np.pi / 4
@@ -34,9 +35,7 @@ _MODES = {
 }
 
 
-def selective_search(
-    image: Tensor, mode: Literal["single", "fast", "quality"] = "fast", *, least_side: int = 20, seed: int = 0
-) -> Tensor:
+def selective_search(image: Tensor, mode: Mode = "fast", *, least_side: int = 20, seed: int = 0) -> Tensor:
     """Windows that may hold an object, best first: image uint8 [3, H, W] → float32 [K, 4], x1, y1, x2, y2 in pixels.
 
     mode: one, 8 or 80 ways of joining (5.2 of the paper). Windows with a side below `least_side` pixels are left out,

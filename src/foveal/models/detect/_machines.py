@@ -1,0 +1,89 @@
+"""What R-CNN fits to features that no longer change: a linear support vector machine and four regressors a class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from foveal.errors import FovealError
+
+Floats = NDArray[np.float32]
+
+# As in the paper's code: cost of a mistake, what a positive one counts more, the constant feature of the bias
+COST, POSITIVE, CONSTANT = 1e-3, 2.0, 10.0
+_HARD, _EASY = -1.0001, -1.2  # negatives above are mistakes to learn from, those below are forgotten
+_ENOUGH = 2000  # new negatives after which the machine is fitted again
+_ITERATIONS = 10_000
+NEVER = -20.0  # the bias of a class that no training image holds
+
+
+class Machine:
+    """The support vector machine of one class, from all its positives and those of many negatives that are hard.
+
+    positives float32 [P, D]. Negatives are shown an image at a time (`show`); kept are those that the machine of the
+    moment does not put behind its margin, as in P. Felzenszwalb et al., «Object detection with discriminatively trained
+    part-based models», PAMI 2010, section 4: what is left out has no influence on the machine. `weight` [D] and `bias`.
+    """
+
+    def __init__(self, positives: Tensor, cost: float = COST) -> None:
+        self.cost = cost
+        self.positives: Floats = positives.numpy().astype(np.float32)
+        self.negatives: Floats = self.positives[:0]
+        self.weight, self.bias = torch.zeros(positives.shape[1]), NEVER
+        self._new = 0
+        self._fitted = False
+
+    def show(self, negatives: Tensor) -> None:
+        """The negatives of an image, float32 [N, D]; the first ones are all hard."""
+        if not len(self.positives):
+            return
+        hard = negatives[negatives @ self.weight + self.bias > _HARD] if self._fitted else negatives
+        self.negatives = np.concatenate((self.negatives, hard.numpy()))
+        self._new += len(hard)
+        if self._new > _ENOUGH or (self._new and not self._fitted):
+            self.fit()
+
+    def fit(self) -> None:
+        """Fit to what is kept, if anything is new. FovealError for a class without a negative."""
+        if not len(self.positives) or (self._fitted and not self._new):
+            return
+        if not len(self.negatives):
+            raise FovealError("no window of the training images is background", "give more proposals: options.windows")
+        examples = np.concatenate((self.positives, self.negatives))
+        labels = np.arange(len(examples)) < len(self.positives)
+        solver = LinearSVC(
+            loss="hinge",
+            dual=True,
+            C=self.cost,
+            class_weight={True: POSITIVE},
+            intercept_scaling=CONSTANT,
+            max_iter=_ITERATIONS,
+            random_state=0,
+        ).fit(examples, labels)
+        self.weight, self.bias = torch.from_numpy(solver.coef_[0]).float(), float(solver.intercept_[0])
+        self._fitted, self._new = True, 0
+        self.negatives = self.negatives[self.negatives @ self.weight.numpy() + self.bias >= _EASY]
+
+
+def ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """The W [D + 1, T] of the least |[X 1] W - Y|² + penalty |W|², of features [N, D] and targets [N, T], whose mean is
+    taken out before and added to the last row, the bias, behind: R-CNN's appendix C, equation 5, and its code. Zeros
+    without an example.
+
+    Solved in float64 for as many unknowns as there are examples or features, whichever is less.
+    """
+    if not len(features):
+        return targets.new_zeros(features.shape[1] + 1, targets.shape[1])
+    x = torch.cat((features, torch.ones_like(features[:, :1])), 1).double()
+    mean = targets.double().mean(0)
+    y = targets.double() - mean
+    few = len(x) < x.shape[1]
+    matrix = x @ x.T if few else x.T @ x
+    matrix += penalty * torch.eye(len(matrix), dtype=matrix.dtype)
+    solved = torch.linalg.solve(matrix, y if few else x.T @ y)
+    result = x.T @ solved if few else solved
+    result[-1] += mean
+    return result.float()
