@@ -123,6 +123,17 @@ def test_pad_shortcut_samples_and_appends_zeros() -> None:
         PadShortcut(4, 2, 1)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_pad_shortcut_hands_a_gradient_back_in_the_layout_it_was_given(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 6, 6).contiguous(memory_format=layout).requires_grad_()
+    y = PadShortcut(3, 7, 2)(x)
+    ones = torch.ones_like(x[:, :, ::2, ::2])
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.is_contiguous(memory_format=layout)
+    assert torch.equal(gradient[:, :, ::2, ::2], ones)
+    assert gradient.sum() == ones.sum()
+
+
 def test_blocks_are_the_papers_sums() -> None:
     """y = F(x) + x, then ReLU (equation 1); with other sizes y = F(x) + W_s x (equation 2)."""
     x = torch.randn(2, 4, 6, 6)
