@@ -23,7 +23,7 @@ check: $(READY)  ## lint, format, strict types, fast tests
 
 lock: $(READY)  ## refresh requirements.lock from pyproject.toml
 	$(PYTHON) -m pip install --quiet --target $(VENV)/tools uv
-	$(VENV)/tools/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra track \
+	$(VENV)/tools/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra track --extra export \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean:

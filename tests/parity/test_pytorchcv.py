@@ -1,7 +1,6 @@
 """The same weights give pytorchcv's scores, where it has the network: NIN, pre-activation ResNet-164, DenseNet-BC-100.
 
-pytorchcv is no dependency of the tests (its nets agree once and for all): `pip install pytorchcv` runs them. Where it
-departs from the paper or from the released network, the departure is made here and named.
+Where pytorchcv departs from the paper or from the released network, the departure is made here and named.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from torch import nn
 from foveal.models import create
 from foveal.weights.files import Checkpoint
 from foveal.weights.match import load_weights
-
-pytest.importorskip("pytorchcv", reason="pytorchcv is not installed")
 
 
 def theirs(module: str, name: str) -> nn.Module:
