@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional
 from foveal.data.dataset import VisionSet
 from foveal.data.draws import mix, uniforms
 from foveal.data.pipeline import Pipeline, convert_channels
+from foveal.data.proposed import NAME, as_boxes, as_points, proposed
 from foveal.data.resources import cores, free_memory, local_processes
 from foveal.data.transforms import BatchTransform
 from foveal.errors import FovealError
@@ -22,6 +23,7 @@ from foveal.types import IGNORED, Batch
 
 Pair = tuple[Tensor, Any]  # image uint8 [C, H, W]; a Mask [H, W], or boxes with what belongs to them
 Progress = Callable[[int, int], None]
+Propose = Callable[[Tensor], Tensor]  # image uint8 [C, H, W] → windows float32 [P, 4]
 
 _LARGEST = 2 << 30  # bytes that cache="auto" takes at most
 _LEAST_SIDE = 1.0  # pixels: a box narrower than that after the steps has left the image
@@ -31,10 +33,11 @@ class JointSamples:
     """A set seen through a pipeline, image and target together: the counterpart of `Samples`; `train` as there.
 
     Outside the image, masks are `IGNORED`; boxes are cut to it, and dropped where less than a pixel is left of them.
+    propose: finds the windows in an image as it is after the deterministic steps; they are the target's `proposals`.
     """
 
-    def __init__(self, dataset: VisionSet, pipeline: Pipeline, train: bool) -> None:
-        self.dataset, self.pipeline, self.train = dataset, pipeline, train
+    def __init__(self, dataset: VisionSet, pipeline: Pipeline, train: bool, propose: Propose | None = None) -> None:
+        self.dataset, self.pipeline, self.train, self.propose = dataset, pipeline, train, propose
         for step in pipeline.prepare_steps + pipeline.augment_steps + pipeline.test_steps:
             if isinstance(step, BatchTransform):
                 step.outside = IGNORED
@@ -48,6 +51,8 @@ class JointSamples:
                 image, target = _step(step, image, target, torch.empty(1, 0), 0)
         except FovealError as error:
             raise self._named(i, error) from error
+        if self.propose is not None:
+            target = {**target, NAME: proposed(self.propose(image), image)}
         return image, target
 
     def load(self, indices: Tensor, epoch: int) -> Batch:
@@ -123,8 +128,8 @@ def _step(step: v2.Transform, image: Tensor, target: Any, u: Tensor, seed: int) 
         return step.batch(image[None], u)[0], moved
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        result, moved = step(tv_tensors.Image(image), target)
-    return result.as_subclass(Tensor), _kept(moved)
+        result, moved = step(tv_tensors.Image(image), as_points(target))
+    return result.as_subclass(Tensor), _kept(as_boxes(moved))
 
 
 def _each(target: Any, move: Callable[[Any], Any]) -> Any:
@@ -135,18 +140,27 @@ def _each(target: Any, move: Callable[[Any], Any]) -> Any:
 
 
 def _kept(target: Any) -> Any:
-    """Boxes that have left the image are dropped, with all that belongs to them."""
+    """Boxes that have left the image are dropped, with all that belongs to them, and so are windows."""
     if not isinstance(target, dict):
         return target
-    boxes = functional.clamp_bounding_boxes(target["boxes"])
-    plain = boxes.as_subclass(Tensor)
-    inside = ((plain[:, 2:] - plain[:, :2]) >= _LEAST_SIDE).all(1)
+    if NAME in target:
+        windows, inside = _within(target[NAME])
+        rest = {key: value for key, value in target.items() if key != NAME}
+        return {**_kept(rest), NAME: tv_tensors.wrap(windows[inside], like=windows)}
+    boxes, inside = _within(target["boxes"])
     if bool(inside.all()):
         return {**target, "boxes": boxes}
     return {
         key: tv_tensors.wrap(value[inside], like=value) if isinstance(value, tv_tensors.TVTensor) else value[inside]
         for key, value in {**target, "boxes": boxes}.items()
     }
+
+
+def _within(boxes: Any) -> tuple[Any, Tensor]:
+    """Boxes cut to the image, and of which something is left: bool [K]."""
+    cut = functional.clamp_bounding_boxes(boxes)
+    plain = cut.as_subclass(Tensor)
+    return cut, ((plain[:, 2:] - plain[:, :2]) >= _LEAST_SIDE).all(1)
 
 
 def _together(targets: Sequence[Any]) -> Any:

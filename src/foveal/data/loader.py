@@ -17,7 +17,7 @@ from torch import Tensor
 
 from foveal.data.dataset import ImageSet, VisionSet
 from foveal.data.draws import permutation
-from foveal.data.joint import JointSamples, Pair, resident_pairs
+from foveal.data.joint import JointSamples, Pair, Propose, resident_pairs
 from foveal.data.pipeline import Pipeline
 from foveal.data.resident import Progress, prepared_images
 from foveal.data.resources import cores, shared_memory
@@ -37,7 +37,8 @@ class Loader:
     centre. workers: processes that decode images ("auto": as many as cores; 0 for small or resident sets). cache: keep
     the prepared images in memory ("auto": when they have one size and take at most 2 GiB and a quarter of the free
     memory). rank, world: this process's number and their count. drop_last: leave out the partial batch; None: as train.
-    progress(done, total) is told how far the preparation for the memory is. Use as a context manager, or `close` it.
+    progress(done, total) is told how far the preparation for the memory is. propose: finds the windows that targets are
+    to hold, as in `JointSamples`. Use as a context manager, or `close` it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Loader:
         world: int = 1,
         drop_last: bool | None = None,
         progress: Progress | None = None,
+        propose: Propose | None = None,
     ) -> None:
         if not len(dataset):
             raise FovealError("the set has no images", "check the path and the split")
@@ -75,7 +77,7 @@ class Loader:
             self._samples = Samples(dataset, pipeline, train)
             self._images, self._why = prepared_images(self._samples, cache, progress)
         else:
-            self._samples = JointSamples(dataset, pipeline, train)
+            self._samples = JointSamples(dataset, pipeline, train, propose)
             self._pairs, self._why = resident_pairs(self._samples, cache, progress)
         self.workers = self._worker_count() if workers == "auto" else workers
         self._stream: Stream | None = None

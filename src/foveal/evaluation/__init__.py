@@ -174,7 +174,10 @@ def evaluate(
             save_masks(saved, masks)
         return masks
     if run.recipe.task == "detect":
-        found = measure(run.detector(checkpoint), images, functions)
+        detector = run.detector(checkpoint)
+        if own:
+            detector.remember(run.path)
+        found = measure(detector, images, functions)
         boxes = box_evaluation(found, {**about, "names": tuple(names)})
         if saved is not None:
             save_boxes(saved, boxes)

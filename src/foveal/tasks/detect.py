@@ -22,17 +22,21 @@ def losses(model: nn.Module, images: Tensor, targets: Sequence[dict[str, Tensor]
     """The loss terms of a batch by name, as the detector's own `losses(images, targets)` gives them.
 
     `images` are normalised, float [B, C, H, W]; `targets` one dictionary an image: `boxes` float32 [K, 4]
-    (x1, y1, x2, y2 in pixels of the image), `labels` int64 [K] from 0 on.
+    (x1, y1, x2, y2 in pixels of the image), `labels` int64 [K] from 0 on; `proposals` float32 [P, 4] for a detector
+    that is told where to look.
     """
     detector: Any = model
     terms: dict[str, Tensor] = detector.losses(images, targets)
     return terms
 
 
-def predict(model: nn.Module, images: Tensor) -> list[Detections]:
-    """What the detector finds on normalised images [B, C, H, W], an entry for each: boxes in pixels, best first."""
+def predict(model: nn.Module, images: Tensor, proposals: Sequence[Tensor] | None = None) -> list[Detections]:
+    """What the detector finds on normalised images [B, C, H, W], an entry for each: boxes in pixels, best first.
+
+    proposals: of each image the windows [P, 4] to look at, for a detector that takes them.
+    """
     detector: Any = model
-    found: list[Detections] = detector.detect(images)
+    found: list[Detections] = detector.detect(images) if proposals is None else detector.detect(images, proposals)
     return found
 
 

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from foveal.proposals.search import Remembered, Search
 from foveal.tasks import detect
 from foveal.training.trained import Trained
+
+PROPOSALS = "proposals"  # in a run's folder
 
 
 class Detector(Trained):
     """A trained detector: prepared uint8 images [B, C, H, W] in, an entry of `boxes`, `scores` and `labels` for each
-    out, on the CPU, boxes in the prepared images' pixels. `find` takes decoded images and answers in their own."""
+    out, on the CPU, boxes in the prepared images' pixels. `find` takes decoded images and answers in their own.
+
+    A detector that is told where to look has a `search`, which is asked for windows of the prepared images.
+    """
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self.search = searching(self.model)
+
+    def remember(self, folder: Path) -> None:
+        """Keep the windows of images in a run's folder, so that no image is searched twice."""
+        self.search = searching(self.model, folder)
 
     def __call__(self, images: Tensor) -> list[detect.Detections]:
         """What is found on prepared images: boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]."""
-        parts = self._in_parts(self.model, lambda part: detect.predict(self.model, part), images)
+        search = self.search
+        windows = None if search is None else iter([search(image) for image in images])
+
+        def answer(part: Tensor) -> list[detect.Detections]:
+            own = None if windows is None else [one.to(part.device) for one in islice(windows, len(part))]
+            return detect.predict(self.model, part, own)
+
+        parts = self._in_parts(self.model, answer, images)
         return [{key: value.cpu() for key, value in one.items()} for part in parts for one in part]
 
     def find(self, image: Tensor) -> detect.Detections:
@@ -35,3 +59,12 @@ class Detector(Trained):
             for place, one in zip(alike, self(torch.stack([prepared[place] for place in alike])), strict=True):
                 found[place] = {**one, "boxes": self.frame(*sizes[place]).boxes(one["boxes"])}
         return [found[place] for place in range(len(prepared))]
+
+
+def searching(model: nn.Module, folder: Path | None = None) -> Callable[[Tensor], Tensor] | None:
+    """What finds the windows that a detector wants to be given, images uint8 [3, H, W] → float32 [P, 4]: its `search`,
+    which with the `folder` of a run remembers; None for a detector that wants none."""
+    search: Callable[[Tensor], Tensor] | None = getattr(model, "search", None)
+    if not isinstance(search, Search) or folder is None:
+        return search
+    return Remembered(search, folder / PROPOSALS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.tasks import classify, task
 from foveal.training import checkpoint, device, mean_image, transfer
+from foveal.training.completion import complete
 from foveal.training.console import Console, evaluation_line
+from foveal.training.detector import Detector, searching
 from foveal.training.distributed import Group
 from foveal.training.ema import Average
 from foveal.training.inputs import Inputs, PreparedSet, Reduced, resident, view
@@ -57,17 +60,21 @@ class Job:
             image = self._mean_image() if group.first else torch.empty(recipe.input)
             self.placement = replace(self.placement, mean_image=group.share(image))
         self.facts = facts
-        self.loader = Loader(
-            inputs.train,
-            view(recipe),
-            recipe.batch_size,
-            seed=recipe.seed,
-            train=True,
-            workers=recipe.workers,
-            cache=recipe.cache,
-            rank=group.rank,
-            world=group.world,
-        )
+        self.propose = searching(self.model, folder)
+        with console.counting("proposals") if self.propose else nullcontext() as progress:
+            self.loader = Loader(
+                inputs.train,
+                view(recipe),
+                recipe.batch_size,
+                seed=recipe.seed,
+                train=True,
+                workers=recipe.workers,
+                cache=recipe.cache,
+                rank=group.rank,
+                world=group.world,
+                progress=progress,
+                propose=self.propose,
+            )
         self.unit = self.loader.per_epoch if recipe.unit == "epochs" else 1
         self.total = recipe.length * self.unit
         self.schedule = Schedule(recipe, self.unit, self.total)
@@ -253,6 +260,7 @@ class Job:
     def evaluate(self, lr: float) -> None:
         """Measure the watched split, write the row, keep the best, lower the rate at a plateau."""
         self._settle()
+        self._complete()
         position, name = self.position, self.inputs.watched_name
         train_loss = position.loss_sum / max(position.loss_count, 1)
         position.loss_sum, position.loss_count = 0.0, 0
@@ -287,12 +295,22 @@ class Job:
         if self.tracker:
             self.tracker.add(row)
 
+    def _complete(self) -> None:
+        """Have the network fit what is not learned by updates, where it has such parts, before it is measured."""
+        if self.group.first:
+            model = self.average.model if self.average else self.model
+            said = complete(model, self.inputs.train, self.recipe, self.placement, self.propose)
+            if said:
+                self.log(said)
+
     def _measure(self) -> dict[str, float]:
         model = self.average.model if self.average else self.model
         kind = PREDICTORS[self.task.name]
         predictor = kind(model, self.recipe, self.inputs.classes, self.placement, view(self.recipe))
         if isinstance(self.watched, PreparedSet):
             predictor.prepare = _as_it_is
+        if isinstance(predictor, Detector):
+            predictor.remember(self.folder)
         assert self.watched is not None  # the caller looked
         protocol = catalog.get("protocol", self.task.protocol)
         least = predictor.pipeline.min_side(train=False) if self.task.name == "classify" else None

@@ -23,6 +23,7 @@ from foveal.training import mean_image
 from foveal.training.checkpoint import Checkpoint, replace_file
 from foveal.training.claim import LOCK, claimed, held
 from foveal.training.console import Console
+from foveal.training.detector import PROPOSALS
 from foveal.training.device import is_out_of_memory
 from foveal.training.distributed import Group, processes
 from foveal.training.inputs import check_same, open_inputs
@@ -34,7 +35,7 @@ from foveal.training.run import Run
 _FREE = ("workers", "cache", "device", "data", "time_budget", "strict")
 _LISTED = 10  # unreadable images that the log names
 _FIRST = ("data.json", "environment.json", "recipe.json", mean_image.FILE)
-_EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST), LOCK} - {"recipe.json"}
+_EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST), LOCK, PROPOSALS} - {"recipe.json"}
 
 
 def train(
