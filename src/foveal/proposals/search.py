@@ -103,7 +103,7 @@ class Remembered:
 
     def _key(self, image: Tensor) -> str:
         digest = hashlib.sha256(repr((astuple(self.search), tuple(image.shape))).encode())
-        digest.update(image.contiguous().numpy())
+        digest.update(image.numpy().tobytes())
         return digest.hexdigest()[:32]
 
 

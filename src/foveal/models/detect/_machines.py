@@ -84,6 +84,6 @@ def ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
     matrix = x @ x.T if few else x.T @ x
     matrix += penalty * torch.eye(len(matrix), dtype=matrix.dtype)
     solved = torch.linalg.solve(matrix, y if few else x.T @ y)
-    result = x.T @ solved if few else solved
+    result: Tensor = x.T @ solved if few else solved
     result[-1] += mean
     return result.float()

@@ -58,8 +58,8 @@ class FastRCNN(SecondStage):
         return Raw(windows, *self.second(self.backbone(images), windows))
 
     def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """`classes` (cross-entropy) and `boxes` (smooth L1), over 64 windows of each image: up to a quarter of them have
-        an IoU of 0.5 or more with an object; the others, background, one of 0.1 to 0.5 (any in images without object).
+        """`classes` (cross-entropy) and `boxes` (smooth L1), over 64 windows of each image: up to a quarter of them
+        have an IoU of 0.5 or more with an object; the others, background, one of 0.1 to 0.5 (any in images without object).
 
         targets: one dictionary an image with `boxes` [K, 4] in pixels, `labels` [K], and the windows as `proposals`
         [P, 4]; images are searched where these are missing. True boxes are windows too.
