@@ -60,6 +60,70 @@ def faster_rcnn_voc(*, quick: bool = False) -> Recipe:
     return _short(recipe) if quick else recipe
 
 
+def fast_rcnn_voc(*, quick: bool = False) -> Recipe:
+    """Fast R-CNN on VGG-16, two images an update with 64 windows each (Girshick 2015, section 2.3).
+
+    Command: foveal train fast_rcnn_voc data=DIR
+    Published: 66.9 % from VOC 2007's images, 70.0 % from both years'. Departures: images are fitted into 600 x 800
+    pixels, where the paper's have a shorter side of 600, and conv1 learns too, since nothing is known of it before;
+    with `weights=` of a VGG-16 set freeze=backbone.conv2_2.
+    """
+    recipe = Recipe(
+        name="fast_rcnn_voc",
+        task="detect",
+        model="fast_rcnn",
+        data="VOC",
+        input=(3, 600, 800),
+        mean=_MEAN,
+        std=_DEVIATION,
+        prepare=("letterbox(600, 800)",),
+        augment=("flip",),
+        unit="iterations",
+        length=40_000,
+        batch_size=2,
+        lr=1e-3,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="step",
+        milestones=(30_000,),
+        evaluate_every=5000,
+    )
+    return _short(recipe) if quick else recipe
+
+
+def rcnn_voc(*, quick: bool = False) -> Recipe:
+    """R-CNN on AlexNet, fine-tuned on 32 windows of objects and 96 of background an update (Girshick et al. 2014, 2.3).
+
+    Command: foveal train rcnn_voc data=DIR weights=FILE partial=true
+    Published: 58.5 % from VOC 2007's images, 54.2 % without regression of boxes. Departures: the windows of an update
+    are of 8 images, where the paper draws them from all; regressors look at pool5 as the paper's. The weights are those
+    of an AlexNet that knows ImageNet.
+    """
+    recipe = Recipe(
+        name="rcnn_voc",
+        task="detect",
+        model="rcnn",
+        options={"boxes_layer": "pool5"},
+        data="VOC",
+        input=(3, 500, 500),
+        mean=_MEAN,
+        std=_DEVIATION,
+        prepare=("letterbox(500, 500)",),
+        augment=("flip",),
+        unit="iterations",
+        length=70_000,
+        batch_size=8,
+        lr=1e-3,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="step",
+        milestones=(20_000, 40_000, 60_000),
+        evaluate_every=70_000,
+        save_every=1000,
+    )
+    return _short(recipe) if quick else recipe
+
+
 def _ssd(model: str, side: int, quick: bool) -> Recipe:
     recipe = Recipe(
         name=f"{model}_voc",

@@ -173,15 +173,16 @@ def vgg16_map() -> OneMap:
     return OneMap(maps, 512, RegionPool(7, (16,)), fully_connected(512 * 49, 4096, drop=0.5), 4096)
 
 
-def resnet_map(encoder: str, width: int = 64, hidden: int = 0) -> OneMap:
-    """A ResNet to its conv4, of stride 16. Windows of 14x14 go through its conv5 and are averaged; with `hidden` units,
-    windows of 7x7 through fc6 and fc7. width: maps of conv1."""
+def resnet_map(encoder: str, width: int = 64, stride: int = 16, hidden: int = 0) -> OneMap:
+    """A ResNet to its conv4, of stride 16, or to its conv3, of stride 8. Windows of 14x14 go through its other stages
+    and are averaged; with `hidden` units, windows of 7x7 through fc6 and fc7. width: maps of conv1."""
     layers, widths = resnet(encoder, width)
-    conv5 = OrderedDict((name, layer) for name, layer in layers.items() if name.startswith("conv5"))
-    trunk = OrderedDict((name, layer) for name, layer in layers.items() if name not in conv5)
-    maps = Maps(trunk, (next(reversed(trunk)),))
+    last, channels = ("conv4", widths[2]) if stride == 16 else ("conv3", widths[1])
+    order = list(layers)
+    end = 1 + max(place for place, name in enumerate(order) if name.startswith(last))
+    trunk = Maps({name: layers[name] for name in order[:end]}, (order[end - 1],))
     if hidden:
-        head = fully_connected(widths[2] * 49, hidden)
-        return OneMap(maps, widths[2], RegionPool(7, (16,)), head, hidden)
-    head = nn.Sequential(OrderedDict(**conv5, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
-    return OneMap(maps, widths[2], RegionPool(14, (16,)), head, widths[3])
+        return OneMap(trunk, channels, RegionPool(7, (stride,)), fully_connected(channels * 49, hidden), hidden)
+    rest = OrderedDict((name, layers[name]) for name in order[end:])
+    head = nn.Sequential(OrderedDict(**rest, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
+    return OneMap(trunk, channels, RegionPool(14, (stride,)), head, widths[3])

@@ -12,7 +12,7 @@ learning», CVPR 2016, appendix A: conv5 looks at windows of conv4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -59,7 +59,7 @@ class FastRCNN(SecondStage):
 
     def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """`classes` (cross-entropy) and `boxes` (smooth L1), over 64 windows of each image: up to a quarter of them
-        have an IoU of 0.5 or more with an object; the others, background, one of 0.1 to 0.5 (any in images without object).
+        have an IoU of 0.5 or more with an object; the others, background, one of 0.1 to 0.5 (any where is no object).
 
         targets: one dictionary an image with `boxes` [K, 4] in pixels, `labels` [K], and the windows as `proposals`
         [P, 4]; images are searched where these are missing. True boxes are windows too.
@@ -100,6 +100,7 @@ def fast_rcnn(
     *,
     encoder: str = "vgg16",
     width: int = 64,
+    stride: Literal[8, 16] = 16,
     hidden: int = 0,
     proposals: Mode = "fast",
     windows: int = 2000,
@@ -113,15 +114,20 @@ def fast_rcnn(
     """Fast R-CNN on one map of stride 16, images [N, 3, H, W] of any size; the paper's have a shorter side of 600.
 
     encoder: vgg16 with fc6 and fc7 on windows of 7x7, or resnet18, 34, 50 or 101, of `width` maps in their first
-    layer, with their conv5 on windows of 14x14, or with `hidden` units in fc6 and fc7. proposals: how images are
+    layer, with their conv5 on windows of 14x14, or with `hidden` units in fc6 and fc7; stride: 8 for small objects, the
+    ResNet's conv4 then belongs to what looks at windows, or is left out with `hidden`. proposals: how images are
     searched whose windows are not given (`single`, `fast`, `quality`), for at most `windows` of `least_side` pixels or
     more, at a longer side of `side` at most. Other options as for `faster_rcnn`. Raises FovealError for other values.
     """
     if encoder != "vgg16" and encoder not in RESNETS:
         raise unknown("encoder of fast_rcnn", encoder, ("vgg16", *RESNETS))
-    if encoder == "vgg16" and (width != 64 or hidden):
-        raise FovealError(f"width={width}, hidden={hidden} of vgg16", "name a ResNet as encoder=resnet18 for these")
-    one = vgg16_map() if encoder == "vgg16" else resnet_map(encoder, width, hidden)
+    if stride not in (8, 16):
+        raise FovealError(f"stride={stride} of fast_rcnn", "give 8 or 16")
+    if encoder == "vgg16" and (width, stride, hidden) != (64, 16, 0):
+        raise FovealError(
+            f"width={width}, stride={stride}, hidden={hidden} of vgg16", "name a ResNet as encoder=resnet18 for these"
+        )
+    one = vgg16_map() if encoder == "vgg16" else resnet_map(encoder, width, stride, hidden)
     model = FastRCNN(
         one.trunk,
         pool=one.pool,
