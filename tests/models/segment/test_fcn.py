@@ -52,6 +52,25 @@ def test_other_encoders_take_any_size(name: str, encoder: str) -> None:
     assert model(torch.empty(1, 3, 97, 131, device="meta")).shape == (1, 5, 97, 131)
 
 
+NARROW = "chain(text='[3-1-1Conv8 (BN, ReLU) → 2-2MaxPool]x5 → FC16 (ReLU) → FC3', input=(3, {0}, {0}))"
+
+
+@pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
+def test_a_chain_and_the_least_border_take_any_size(name: str) -> None:
+    model = on_meta(name, num_classes=5, encoder=NARROW.format(128), border=33)
+    for side in range(33, 66):
+        assert model(torch.empty(1, 3, side, side + 7, device="meta")).shape == (1, 5, side, side + 7)
+
+
+def test_borders_and_windows_that_leave_edges_without_scores_are_refused() -> None:
+    assert offsets(on_meta("fcn32s", border=81)) == {"crop": 0}
+    with pytest.raises(FovealError, match="border=80") as caught:
+        on_meta("fcn32s", border=80)
+    assert caught.value.mend == "81 at least"
+    with pytest.raises(FovealError, match="sees too little for scores of pool"):
+        on_meta("fcn16s", encoder=NARROW.format(96), border=40)
+
+
 def test_encoders_that_do_not_fit_are_refused() -> None:
     with pytest.raises(FovealError, match="stride of"):
         on_meta("fcn32s", encoder="resnet20")

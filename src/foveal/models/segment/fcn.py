@@ -36,7 +36,7 @@ from foveal.layers.alignment import CropLike
 from foveal.layers.upsampling import init_bilinear
 from foveal.types import Facts
 
-_BORDER = 100  # pixels; section 3, «the released networks»
+_BORDER = 100  # pixels; of the released networks
 _PROBE = (3, 500, 500)  # any size that all layers take; offsets do not depend on it
 
 
@@ -112,7 +112,13 @@ class FCN(nn.Module):
             centre -= stride * 0.75  # of position 0, by a kernel of 4 with stride 2
             stride //= 2
             self.add_module(f"score_{tap}", _score(place.maps, num_classes))
-            self.add_module(f"crop_{tap}", CropLike(_whole((centre - place.centre) / stride)))
+            offset = _whole((centre - place.centre) / stride)
+            if offset < 2:  # what poolings round up would not fit
+                raise FovealError(
+                    f"{classifier_name}: its fully connected layer sees too little for scores of {tap}",
+                    "let it see 4x4 positions at least",
+                )
+            self.add_module(f"crop_{tap}", CropLike(offset))
             upscored = f"upscore_{tap}"
         self.last = f"upscore{stride}"
         self.add_module(self.last, _upscore(num_classes, stride).requires_grad_(False))
@@ -151,40 +157,45 @@ class FCN(nn.Module):
         return self
 
 
-def fcn32s_fixed(num_classes: int = 21, *, encoder: str = "vgg16") -> FCN:
+def fcn32s_fixed(num_classes: int = 21, *, encoder: str = "vgg16", border: int = _BORDER) -> FCN:
     """FCN-32s that trains its score layer alone, images [N, 3, H, W] of any size → scores [N, num_classes, H, W]."""
-    model = fcn32s(num_classes, encoder=encoder)
+    model = fcn32s(num_classes, encoder=encoder, border=border)
     model.requires_grad_(False)
     model.score_fr.requires_grad_(True)
     return model
 
 
-def fcn32s(num_classes: int = 21, *, encoder: str = "vgg16") -> FCN:
+def fcn32s(num_classes: int = 21, *, encoder: str = "vgg16", border: int = _BORDER) -> FCN:
     """FCN-32s, images [N, 3, H, W] of any size → scores [N, num_classes, H, W].
 
     encoder: a classifier of the catalogue that is a chain with a stride of 32, as vgg16 (the paper's best), alexnet,
-    googlenet or resnet50. Raises FovealError for others.
+    googlenet or resnet50, with options if wanted: "chain(text='…', input=(3, 96, 96))". border: pixels by which the
+    first convolution pads the image, 81 at least for vgg16. Raises FovealError for other encoders and lesser borders.
     """
-    return _network(num_classes, encoder, ())
+    return _network(num_classes, encoder, border, ())
 
 
-def fcn16s(num_classes: int = 21, *, encoder: str = "vgg16") -> FCN:
-    """FCN-16s, with scores of pool4, images [N, 3, H, W] → scores [N, num_classes, H, W]; encoder as in fcn32s."""
-    return _network(num_classes, encoder, (16,))
+def fcn16s(num_classes: int = 21, *, encoder: str = "vgg16", border: int = _BORDER) -> FCN:
+    """FCN-16s, with scores of pool4, images [N, 3, H, W] → scores [N, num_classes, H, W]; options as in fcn32s."""
+    return _network(num_classes, encoder, border, (16,))
 
 
-def fcn8s(num_classes: int = 21, *, encoder: str = "vgg16") -> FCN:
+def fcn8s(num_classes: int = 21, *, encoder: str = "vgg16", border: int = _BORDER) -> FCN:
     """FCN-8s, with scores of pool4 and pool3: images [N, 3, H, W] → scores [N, num_classes, H, W]; see fcn32s."""
-    return _network(num_classes, encoder, (16, 8))
+    return _network(num_classes, encoder, border, (16, 8))
 
 
-def _network(num_classes: int, encoder: str, strides: tuple[int, ...]) -> FCN:
-    trunk = _trunk(encoder)
+def _network(num_classes: int, encoder: str, border: int, strides: tuple[int, ...]) -> FCN:
+    trunk = _trunk(encoder, border)
     places = _places(trunk)
-    stride = places[next(reversed(trunk))].stride
-    if stride != 32:
-        raise FovealError(f"{encoder} has a stride of {stride} pixels, not 32", "such as vgg16, alexnet, googlenet")
-    return FCN(trunk, tuple(_tap(trunk, places, stride) for stride in strides), num_classes, encoder)
+    end = places[next(reversed(trunk))]
+    if end.stride != 32:
+        raise FovealError(f"{encoder} has a stride of {end.stride} pixels, not 32", "such as vgg16, alexnet, googlenet")
+    spare = _whole(end.stride - 0.5 - end.centre)  # pixels before the image that FCN-32s answers for; others have more
+    if spare < 0:
+        raise FovealError(f"border={border} leaves the image's edges without scores", f"{border - spare} at least")
+    taps = tuple(_tap(trunk, places, stride) for stride in strides)
+    return FCN(trunk, taps, num_classes, catalog.parse_call("model", encoder)[0])
 
 
 def _tap(trunk: OrderedDict[str, nn.Module], places: dict[str, _Place], wanted: int) -> str:
@@ -194,21 +205,29 @@ def _tap(trunk: OrderedDict[str, nn.Module], places: dict[str, _Place], wanted: 
     return poolings[0] if poolings else names[-1]
 
 
-def _trunk(encoder: str) -> OrderedDict[str, nn.Module]:
+def _trunk(encoder: str, border: int) -> OrderedDict[str, nn.Module]:
     """The classifier without its scores, sliding, with a border around the image."""
-    facts, model = catalog.facts(encoder), catalog.get("model", encoder)()
+    model, size = catalog.configured("model", encoder)(), _input(encoder)
     layers = OrderedDict(model.named_children())
-    if not isinstance(model, nn.Sequential) or facts is None or not isinstance(model[-1], nn.Linear):
+    if not isinstance(model, nn.Sequential) or size is None or not isinstance(model[-1], nn.Linear):
         raise FovealError(f"{encoder} is no chain of layers that ends in scores", "such as vgg16, alexnet, googlenet")
     layers.popitem()
-    sliding = sharing(nn.Sequential(layers), partial(convolutionalize, input=facts.input))
+    sliding = sharing(nn.Sequential(layers), partial(convolutionalize, input=size))
     trunk = OrderedDict((name, m) for name, m in sliding.named_children() if not isinstance(m, nn.Identity))
     first = next(layer for layer in sliding.modules() if isinstance(layer, nn.Conv2d))
-    first.padding = (_BORDER, _BORDER)
+    first.padding = (border, border)
     for layer in sliding.modules():
         if isinstance(layer, nn.MaxPool2d):
             layer.ceil_mode = True
     return trunk
+
+
+def _input(encoder: str) -> tuple[int, ...] | None:
+    """The size of the images for which the classifier is made: as its option `input` says, else its paper."""
+    name, _, given = catalog.parse_call("model", encoder)
+    facts, option = catalog.facts(name), catalog.options(catalog.get("model", name)).get("input")
+    size = given.get("input") or (facts.input if facts else option.default if option else None)
+    return tuple(size) if size else None
 
 
 def _places(trunk: OrderedDict[str, nn.Module]) -> dict[str, _Place]:
