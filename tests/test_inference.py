@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import foveal
 from foveal.errors import FovealError
 from foveal.inference import native_bfloat16, optimize, optimize_detector, output_difference
+from foveal.layers.sliding import GatheredLinear, SlidingLinear
+from foveal.layers.upsampling import Interpolation, init_bilinear
 from foveal.layers.weight_norm import normalise_weights
 from foveal.models import create
 
@@ -133,6 +135,69 @@ def test_local_response_norm(size: int) -> None:
     assert type(fast.get_submodule("1")) is not nn.LocalResponseNorm
     torch.testing.assert_close(fast.get_submodule("1")(x), norm(x))
     assert fast.get_submodule("1")(x.bfloat16()).dtype == torch.bfloat16  # torch's has none on a CPU
+
+
+FCN = "chain(text='[3-1-1Conv8 (ReLU) → 2-2MaxPool]x5 → FC16 (Dropout, ReLU) → FC16 (ReLU) → FC3', input=(3, 128, 128))"
+
+
+def test_a_fully_convolutional_network_in_less_time() -> None:
+    torch.manual_seed(0)
+    model = create("fcn8s", 3, encoder=FCN, border=40).eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.2)
+    nn.init.normal_(model.get_parameter("upscore2.weight"))  # as if learned: no interpolation any more
+    pictures = torch.randn(2, 3, 75, 90)
+    fast = optimize(model, (3, 75, 90), dtype="float32")
+    assert output_difference(model, fast, pictures).relative < 1e-5
+    kinds = {path: type(layer) for path, layer in fast.network.named_modules()}
+    assert {kinds["fc6"], kinds["fc7"]} == {GatheredLinear}
+    assert kinds["upscore8"] is Interpolation and kinds["upscore2"] is nn.ConvTranspose2d
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gathered_positions(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer = SlidingLinear(nn.Linear(5 * 3 * 2, 7, bias=bias), 5, (3, 2), dilation=(2, 3))
+    x = torch.randn(2, 5, 9, 8)
+    whole = layer(x)
+    assert torch.allclose(GatheredLinear(layer)(x), whole, atol=1e-6)
+    monkeypatch.setattr("foveal.layers.sliding._POSITIONS", 21)  # two of the five rows at once
+    assert torch.allclose(GatheredLinear(layer)(x), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_interpolation_is_the_fixed_transposed_convolution(factor: int) -> None:
+    conv = nn.ConvTranspose2d(3, 3, 2 * factor - factor % 2, factor, bias=False)
+    init_bilinear(conv)
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(Interpolation(factor)(x), conv(x), atol=1e-6)
+
+
+class Read(nn.Module):
+    """A map that a ReLU and a sum read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.conv2, self.drop, self.relu2 = (
+            nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.Dropout(), nn.ReLU()
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.relu2(self.drop(self.conv2(self.relu(x)))) + x
+
+
+def test_only_maps_that_nobody_else_reads_are_overwritten(images: Tensor) -> None:
+    model = Read()
+    fast = optimize(model, dtype="float32")
+    inplace = {path: layer.inplace for path, layer in fast.network.named_modules() if isinstance(layer, nn.ReLU)}
+    assert inplace == {"relu": False, "relu2": True}
+    assert output_difference(model, fast, images).relative < 1e-6
+    assert not model.relu2.inplace
+    lone, before = optimize(nn.Sequential(nn.ReLU()), dtype="float32"), images.clone()
+    lone(images)
+    assert torch.equal(images, before)
 
 
 def test_a_lone_layer() -> None:

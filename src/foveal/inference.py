@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -19,12 +20,16 @@ from foveal.errors import FovealError, unknown
 from foveal.graph.count import count
 from foveal.graph.shapes import check_input
 from foveal.graph.trace import trace
+from foveal.layers.sliding import GatheredLinear, SlidingLinear
+from foveal.layers.upsampling import Interpolation, init_bilinear
 
 LEAST_MACS = 10_000_000
 """Multiply-adds an image below which casting costs more than bfloat16 saves: ResNet-20 (41 M) gains, LeNet-5 not."""
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _NORMS = nn.modules.batchnorm._BatchNorm
+_PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)  # in use they give what they get
+_FRESH = (*_CONVOLUTIONS, nn.Linear, _NORMS, SlidingLinear)  # what they give is nobody else's
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -109,11 +114,12 @@ def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str 
     """A copy of `model` for inference, faster and with the same output to rounding; `model` is left as it is.
 
     Batch norms that follow a convolution or linear layer are multiplied into its weights (computed in float64), weights
-    and maps are laid out with channels last (for which local response normalisation is written anew), and weights are
-    cast once. dtype: float32, bfloat16, or auto: bfloat16
-    where the device multiplies it natively and the network convolves, with `input` = (C, H, W) given also only if it
-    has 10 million multiply-adds an image; batch norms that stay keep float32. `output_difference` says what it costs.
-    Raises FovealError for an unknown dtype, a network that cannot be traced, and one that cannot take `input`.
+    and maps are laid out with channels last (for which local response normalisation and sliding linear layers are
+    written anew), fixed bilinear upsampling is interpolation, ReLUs that alone read a map overwrite it, and weights are
+    cast once. dtype: float32, bfloat16, or auto: bfloat16 where the device multiplies it natively and the network
+    convolves, with `input` = (C, H, W) given also only if it has 10 million multiply-adds an image; batch norms that
+    stay keep float32. `output_difference` says what it costs. Raises FovealError for an unknown dtype, a network that
+    cannot be traced, and one that cannot take `input`.
     """
     if dtype not in ("auto", *_DTYPES):
         raise unknown("dtype", str(dtype), ("auto", *_DTYPES))
@@ -121,7 +127,8 @@ def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str 
         check_input(input)
     copy = _baked(deepcopy(model).eval())
     graph = trace(copy)
-    plan = dict(_folds(graph)) | dict(_norms(graph))
+    folds = dict(_folds(graph))
+    plan = folds | dict(_faster(graph)) | dict(_overwriting(graph))
     for path, layer in plan.items():
         if not path:
             copy = layer
@@ -129,7 +136,7 @@ def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str 
             copy.set_submodule(path, layer)
     macs = count(model, input).macs if input is not None else None
     chosen = _DTYPES[dtype] if dtype != "auto" else _choose(copy, macs)
-    folded = sum(isinstance(layer, nn.Identity) for layer in plan.values())
+    folded = sum(isinstance(layer, nn.Identity) for layer in folds.values())
     two_dimensional = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in copy.modules())
     return Optimised(_laid_out(copy, chosen, two_dimensional), chosen, two_dimensional, folded)
 
@@ -221,12 +228,47 @@ def _folds(graph: fx.GraphModule) -> Iterator[tuple[str, nn.Module]]:
         yield str(node.target), nn.Identity()
 
 
-def _norms(graph: fx.GraphModule) -> Iterator[tuple[str, nn.Module]]:
-    """New leaves by path: the faster local response normalisation."""
+def _faster(graph: fx.GraphModule) -> Iterator[tuple[str, nn.Module]]:
+    """New leaves by path: other ways to compute the same function."""
     for node in graph.graph.nodes:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if type(layer) is nn.LocalResponseNorm:
             yield str(node.target), ChannelsLastLRN(layer.size, layer.alpha, layer.beta, layer.k).eval()
+        elif type(layer) is SlidingLinear and len(layer.kernel_size) == 2:
+            yield str(node.target), GatheredLinear(layer).eval()
+        elif type(layer) is nn.ConvTranspose2d and _interpolates(layer):
+            yield str(node.target), Interpolation(layer.stride[0]).eval()
+
+
+def _interpolates(layer: nn.ConvTranspose2d) -> bool:
+    """Whether a transposed convolution is bilinear interpolation of each map by itself, and of nothing cut off."""
+    factor = layer.stride[0]
+    alike = (factor, factor) == layer.stride and layer.kernel_size == (2 * factor - factor % 2,) * 2
+    plain = not any((*layer.padding, *layer.output_padding)) and layer.dilation == (1, 1) and layer.bias is None
+    if not alike or not plain or layer.in_channels != layer.out_channels:
+        return False
+    bilinear = deepcopy(layer)
+    init_bilinear(bilinear)
+    return torch.equal(bilinear.weight, layer.weight)
+
+
+def _overwriting(graph: fx.GraphModule) -> Iterator[tuple[str, nn.Module]]:
+    """New leaves by path: ReLUs in place of the map that they alone read, which saves its memory and a pass over it."""
+    calls = Counter(str(node.target) for node in graph.graph.nodes if node.op == "call_module")
+
+    def layer_of(node: fx.Node) -> nn.Module | None:
+        return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    for node in graph.graph.nodes:
+        layer = layer_of(node)
+        if type(layer) is not nn.ReLU or calls[str(node.target)] > 1:
+            continue
+        before = node.all_input_nodes[0]
+        while isinstance(layer_of(before), _PASSING) and len(before.users) == 1:
+            before = before.all_input_nodes[0]
+        fresh = isinstance(layer_of(before), _FRESH) or before.target is operator.add
+        if fresh and len(before.users) == 1:
+            yield str(node.target), nn.ReLU(inplace=True).eval()
 
 
 def _fused(layer: nn.Module, norm: Any) -> nn.Module:
