@@ -9,6 +9,7 @@ approximated: sums are the same, to the rounding of a kernel that adds them in a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from foveal.graph.trace import trace
 from foveal.graph.windows import window
 from foveal.inference import ChannelsLastLRN
 
-_WHOLE = 0.7  # share of a map's positions from which on the whole map is computed
+_WHOLE = 0.85  # share of a map's positions from which on the whole map is computed
 _POINTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid,
     nn.BatchNorm2d, nn.LocalResponseNorm, ChannelsLastLRN, nn.Identity, nn.Dropout, nn.Dropout2d,
@@ -88,6 +89,7 @@ class Occluded:
         paths = {str(n.meta["path"]): n for n in self.graph.graph.nodes if "path" in n.meta}
         self._watched: fx.Node | None = paths[watched] if watched is not None else None
         self._last = {s: n for n in self.graph.graph.nodes for s in n.all_input_nodes}  # who reads it last
+        self._waist = self._first_vectors()
 
     @property
     def output(self) -> Tensor:
@@ -102,8 +104,8 @@ class Occluded:
 
     @torch.no_grad()
     def __call__(self, tops: Tensor, lefts: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-        """The outputs [B, …] with a window of `size` at rows tops[b] … and columns lefts[b] … filled, and the maps
-        [B, C, h, w] at the watched layer. Windows may reach beyond the image's lower and right edge."""
+        """With a window of `size` at rows tops[b] … and columns lefts[b] … filled: what `outputs` takes, [B, …], and
+        the maps [B, C, h, w] at the watched layer. Windows may reach beyond the image's lower and right edge."""
         height, width = self.image.shape[2:]
         rows = _Axis.of(height, tops, tops + size[0] - 1)
         columns = _Axis.of(width, lefts, lefts + size[1] - 1)
@@ -111,23 +113,52 @@ class Occluded:
         watched: Tensor | None = None
         node: fx.Node
         for node in self.graph.graph.nodes:
-            if node.op == "output":
-                break
             values[node] = self._filled(rows, columns) if node.op == "placeholder" else self._blocks(node, values)
             if self._watched is node:
                 watched = self._complete(node, values[node])
+            if self._waist is node:
+                break
             for source in node.all_input_nodes:
                 if self._last[source] is node:
                     del values[source]
-        result = self._result
-        return self._complete(result, values[result]), watched
+        return self._complete(self._waist, values[self._waist]), watched
+
+    @torch.no_grad()
+    def outputs(self, found: Tensor) -> Tensor:
+        """The network's outputs [B, …] from what calls gave, of any number of occlusions together."""
+        values = {**self._clean, self._waist: found}
+        behind = False
+        for node in self.graph.graph.nodes:
+            if behind and node.op not in ("output", "get_attr"):
+                values[node] = execute(self.graph, node, values)
+            behind = behind or node is self._waist
+        return values[self._result]  # type: ignore[no-any-return]
+
+    def _first_vectors(self) -> fx.Node:
+        """The first node, from the watched one on, that gives a vector which alone is read by all nodes behind it.
+
+        What comes then is mostly weights, which are better read once for many occlusions than for every few.
+        """
+        number = {node: n for n, node in enumerate(self._clean)}
+        earliest, first = len(number), self._result
+        for node in reversed(self._clean):
+            value = self._clean[node]
+            if isinstance(value, Tensor) and value.ndim == 2 and number[node] <= earliest:
+                first = node
+            read = [number[source] for source in node.all_input_nodes if source.op != "get_attr"]
+            earliest = min([earliest, *read])
+            if node is self._watched:
+                break
+        return first
 
     def _filled(self, rows: _Axis, columns: _Axis) -> _Blocks:
         """The image's blocks: `fill` within the window, and the clean pixels where it is cut off by the edge."""
-        empty = self.image.new_full((len(rows.start), self.image.shape[1], rows.count, columns.count), self.fill)
-        clean = _gathered(self.image, _places(rows.start, rows.count), _places(columns.start, columns.count))
-        inside = _inside(rows)[:, :, None] & _inside(columns)[:, None, :]
-        return _Blocks(torch.where(inside[:, None], empty, clean), rows, columns)
+        values = _crops(self.image, (rows.start, columns.start), (rows.count, columns.count))
+        tops, bottoms = (rows.first - rows.start).tolist(), (rows.last - rows.start + 1).tolist()
+        lefts, rights = (columns.first - columns.start).tolist(), (columns.last - columns.start + 1).tolist()
+        for block, top, bottom, left, right in zip(values, tops, bottoms, lefts, rights, strict=True):
+            block[:, top:bottom, left:right] = self.fill
+        return _Blocks(values, rows, columns)
 
     def _blocks(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         sources = node.all_input_nodes
@@ -181,14 +212,12 @@ class Occluded:
             max(0, int(start.max()) + length - n) for (start, length), n in zip(wanted, clean.shape[2:], strict=True)
         ]
         padded = F.pad(clean, (room[1], over[1], room[0], over[0]), value=border)
-        places = [_places(start, length) for start, length in wanted]
-        crop = _gathered(padded, places[0] + room[0], places[1] + room[1])
-        r, c = places[0] - blocks.rows.start[:, None], places[1] - blocks.columns.start[:, None]
-        inside = ((r >= 0) & (r < blocks.rows.count))[:, :, None] & ((c >= 0) & (c < blocks.columns.count))[:, None]
-        own = torch.arange(len(r))[:, None, None]
-        rows, columns = r.clamp(0, blocks.rows.count - 1), c.clamp(0, blocks.columns.count - 1)
-        values = blocks.values.movedim(1, 3)[own, rows[:, :, None], columns[:, None, :]]
-        return torch.where(inside[..., None], values, crop.movedim(1, 3)).movedim(3, 1)
+        (tops, height), (lefts, width) = wanted
+        maps = _crops(padded, (tops + room[0], lefts + room[1]), (height, width))
+        down, right = (blocks.rows.start - tops).tolist(), (blocks.columns.start - lefts).tolist()
+        for whole, block, top, left in zip(maps, blocks.values, down, right, strict=True):
+            _set_into(whole, block, top, left)
+        return maps
 
     def _joined(self, node: fx.Node, sources: list[fx.Node], given: list[Any]) -> _Blocks:
         """A sum or concatenation of blocks: each brought to what any of them covers."""
@@ -217,10 +246,22 @@ def positions(size: tuple[int, int], window: tuple[int, int], stride: tuple[int,
     return tops, lefts
 
 
-def in_parts(tops: Tensor, lefts: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All pairs of an upper and a left edge, row by row, `size` at a time."""
-    rows, columns = tops.repeat_interleave(len(lefts)), lefts.repeat(len(tops))
-    yield from zip(torch.split(rows, size), torch.split(columns, size), strict=True)
+def in_groups(tops: Tensor, lefts: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pairs of an upper and a left edge, by their numbers, up to `size` at a time.
+
+    Those that lie as far from the middle are together: a batch's blocks are as large as its largest one, and a window
+    near the border reaches less of the later maps.
+    """
+    tall = max(math.isqrt(size), size // len(lefts))
+    for rows in _by_distance(len(tops), tall):
+        for columns in _by_distance(len(lefts), size // len(rows)):
+            yield rows.repeat_interleave(len(columns)), columns.repeat(len(rows))
+
+
+def _by_distance(count: int, size: int) -> tuple[Tensor, ...]:
+    """0 … count - 1, the middle first, in parts as alike in length as can be and of at most `size`."""
+    order = (2 * torch.arange(count) - (count - 1)).abs().argsort(stable=True)
+    return order.tensor_split(-(-count // size))
 
 
 def _slides(module: nn.Module) -> bool:
@@ -244,16 +285,17 @@ def _unpadded(module: Any, x: Tensor) -> Tensor:
     return F.avg_pool2d(x, module.kernel_size, module.stride, divisor_override=module.divisor_override)
 
 
-def _places(start: Tensor, length: int) -> Tensor:
-    return start[:, None] + torch.arange(length)
+def _crops(x: Tensor, starts: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
+    """Of x [1, C, H, W] a part of `size` for each pair of an upper and a left edge: [B, C, h, w], channels last."""
+    maps = x[0].movedim(0, 2)
+    corners = zip(starts[0].tolist(), starts[1].tolist(), strict=True)
+    parts = [maps[top : top + size[0], left : left + size[1]] for top, left in corners]
+    return torch.stack(parts).movedim(3, 1)
 
 
-def _inside(axis: _Axis) -> Tensor:
-    """Which positions of each block the occlusion itself covers: bool [B, count]."""
-    places = _places(axis.start, axis.count)
-    return (places >= axis.first[:, None]) & (places <= axis.last[:, None])
-
-
-def _gathered(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """x [1, C, H, W] at rows [B, h] and columns [B, w]: [B, C, h, w], with channels last."""
-    return x[0].movedim(0, 2)[rows[:, :, None], columns[:, None, :]].movedim(3, 1)
+def _set_into(maps: Tensor, block: Tensor, top: int, left: int) -> None:
+    """Write a block [C, h, w] into maps [C, H, W] from (top, left) on; what lies beyond them is left away."""
+    height, width = block.shape[1:]
+    place = maps[:, max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+    first, start = max(0, -top), max(0, -left)
+    place.copy_(block[:, first : first + place.shape[1], start : start + place.shape[2]])

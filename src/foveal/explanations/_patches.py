@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
@@ -33,11 +34,14 @@ def strongest(
     batch_size: int,
     progress: Progress | None = None,
 ) -> dict[str, Strongest]:
-    """The strongest patches of each layer's filters over all images of `data`, equal values by the earlier image."""
+    """The strongest patches of each layer's filters over all images of `data`, equal values by the earlier image.
+
+    Images run with channels last, which convolutions and poolings on CPUs go through twice as fast.
+    """
     best: dict[str, Strongest] = {}
     with evaluating(model), torch.no_grad():
         for first, images in batches(data, batch_size, progress):
-            _, found = outputs(model, layers, images)
+            _, found = outputs(model, layers, images.contiguous(memory_format=torch.channels_last))
             for layer, seen in found.items():
                 best[layer] = _merged(best.get(layer), seen, first, count)
     return best
@@ -93,7 +97,8 @@ def cut(picture: Tensor, part: tuple[int, int, int, int], fill: float) -> Tensor
 
 def _merged(before: Strongest | None, seen: Tensor, first: int, count: int) -> Strongest:
     """The `count` strongest of those before and of a batch's maps [B, C, h, w]."""
-    peak, where = (part.cpu() for part in seen.flatten(2).max(2))  # [B, C]
+    pooled = F.max_pool2d(seen, seen.shape[2:], return_indices=True)
+    peak, where = (part.flatten(1).cpu() for part in pooled)  # [B, C]
     values = peak.T
     numbers = torch.arange(first, first + len(seen)).expand_as(values)
     places = torch.stack((where.T // seen.shape[3], where.T % seen.shape[3]), 2)

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 from foveal.explanations._common import Explanation, Progress, evaluating, layer_of, named, single, targets
 from foveal.explanations._draw import Spread, categories, enlarged, heat, overlay, photograph, sheet
-from foveal.explanations._occluded import Occluded, in_parts, positions
+from foveal.explanations._occluded import Occluded, in_groups, positions
 from foveal.explanations.top_patches import top_patches
 from foveal.inference import optimize
 
 _SIDE = 224  # pixels of a picture on the sheet
 _MEMORY = 128 * 2**20  # bytes of one layer's maps that a batch may take, from which its size follows
+_TOGETHER = 512  # squares that go through the last layers, which give no maps, at once
 
 
 def occlusion(
@@ -142,18 +143,25 @@ def _answers(
     number: int,
     progress: Progress | None,
 ) -> tuple[Tensor, Tensor]:
-    """Scores [places, classes] and the total of one map [places]."""
-    scores, totals = [], []
-    count, done = len(edges[0]) * len(edges[1]), 0
-    for rows, columns in in_parts(*edges, size):
-        found, seen = net(rows, columns, window)
+    """Scores [places, classes] and the total of one map [places], the places row by row."""
+    tops, lefts = edges
+    count, done = len(tops) * len(lefts), 0
+    scores, totals = torch.empty(count, net.output.shape[1]), torch.empty(count)
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for rows, columns in in_groups(tops, lefts, size):
+        found, seen = net(tops[rows], lefts[columns], window)
         assert seen is not None
-        scores.append(found.float())
-        totals.append(_total(seen)[:, number])
+        places = rows * len(lefts) + columns
+        totals[places] = _total(seen[:, number : number + 1])[:, 0]
+        waiting.append((places, found))
         done += len(rows)
+        if len(waiting) * size >= _TOGETHER or done == count:
+            where, vectors = (torch.cat(parts) for parts in zip(*waiting, strict=True))
+            scores[where] = net.outputs(vectors).float()
+            waiting.clear()
         if progress is not None:
             progress(done, count)
-    return torch.cat(scores), torch.cat(totals)
+    return scores, totals
 
 
 def _total(maps: Tensor) -> Tensor:
