@@ -20,6 +20,8 @@ from foveal.recipes import resolve
         ("ssd300_voc", {"lr": 1e-3, "batch_size": 32, "milestones": (80_000, 100_000), "weight_decay": 5e-4}),
         ("ssd512_voc", {"input": (3, 512, 512), "length": 120_000}),
         ("ssd300_coco", {"length": 240_000, "options": {"boxes": "coco"}, "milestones": (160_000, 200_000)}),
+        ("fast_rcnn_voc", {"batch_size": 2, "lr": 1e-3, "length": 40_000, "milestones": (30_000,), "weight_decay": 5e-4}),
+        ("rcnn_voc", {"lr": 1e-3, "length": 70_000, "gamma": 0.1, "momentum": 0.9, "options": {"boxes_layer": "pool5"}}),
         ("faster_rcnn_voc", {"batch_size": 1, "lr": 1e-3, "length": 80_000, "milestones": (60_000,)}),
         ("faster_rcnn_fpn_coco", {"batch_size": 16, "lr": 0.02, "length": 80_000, "weight_decay": 1e-4}),
     ],

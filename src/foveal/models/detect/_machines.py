@@ -40,8 +40,9 @@ class Machine:
         """The negatives of an image, float32 [N, D]; the first ones are all hard."""
         if not len(self.positives):
             return
-        hard = negatives[negatives @ self.weight + self.bias > _HARD] if self._fitted else negatives
-        self.negatives = np.concatenate((self.negatives, hard.numpy()))
+        rows: Floats = negatives.numpy()  # NumPy's product is exact where torch's may be taken in bfloat16
+        hard = rows[self._margins(rows) > _HARD] if self._fitted else rows
+        self.negatives = np.concatenate((self.negatives, hard))
         self._new += len(hard)
         if self._new > _ENOUGH or (self._new and not self._fitted):
             self.fit()
@@ -65,7 +66,11 @@ class Machine:
         ).fit(examples, labels)
         self.weight, self.bias = torch.from_numpy(solver.coef_[0]).float(), float(solver.intercept_[0])
         self._fitted, self._new = True, 0
-        self.negatives = self.negatives[self.negatives @ self.weight.numpy() + self.bias >= _EASY]
+        self.negatives = self.negatives[self._margins(self.negatives) >= _EASY]
+
+    def _margins(self, rows: Floats) -> Floats:
+        margins: Floats = rows @ self.weight.numpy() + self.bias
+        return margins
 
 
 def ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:

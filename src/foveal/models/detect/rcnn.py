@@ -140,13 +140,17 @@ class RCNN(nn.Module):
 
         proposals: the windows of each image, [P, 4] in pixels, best first; images are searched where none are given.
         """
-        raw = self(images, proposals)
+        return self.detections(self(images, proposals), images)
+
+    def detections(self, raw: Raw, images: Tensor) -> list[Detections]:
+        """The detections that an answer comes to."""
         boxes, scores = torch.cat(raw.proposals), raw.logits.softmax(1)[:, 1:]
         if self.fitted:
-            scores = (raw.features * self.scales[0] @ self.weight.T + self.bias).sigmoid()
-            constant = torch.cat((raw.shifting * self.scales[1], torch.ones_like(boxes[:, :1])), 1)
-            moved = decode(torch.einsum("pe,keb->pkb", constant, self.shift), boxes[:, None])
-            boxes = clip(moved, *images.shape[2:])
+            with torch.autocast(images.device.type, enabled=False):  # margins order boxes: they are not rounded
+                scores = (raw.features * self.scales[0] @ self.weight.T + self.bias).sigmoid()
+                constant = torch.cat((raw.shifting * self.scales[1], torch.ones_like(boxes[:, :1])), 1)
+                shifts = torch.einsum("pe,keb->pkb", constant, self.shift)
+            boxes = clip(decode(shifts, boxes[:, None]), *images.shape[2:])
         counts = [len(own) for own in raw.proposals]
         parts = zip(torch.split(boxes, counts), torch.split(scores, counts), strict=True)
         return [found(own, points, self.limits) for own, points in parts]
