@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -72,6 +72,15 @@ class Search:
             inside = inside[(inside[:, 2:] > inside[:, :2]).all(1)]
             windows.append(inside if len(inside) else whole)
         return windows
+
+    def of_targets(self, images: Tensor, targets: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """`of` with the windows that targets hold as `proposals`. FovealError where some hold them and some do not."""
+        given = [target["proposals"] for target in targets if "proposals" in target]
+        if given and len(given) < len(targets):
+            raise FovealError(
+                f"{len(given)} of {len(targets)} targets hold proposals", "give them for all images or for none"
+            )
+        return self.of(images, given or None)
 
 
 class Remembered:

@@ -64,7 +64,7 @@ class FastRCNN(SecondStage):
         targets: one dictionary an image with `boxes` [K, 4] in pixels, `labels` [K], and the windows as `proposals`
         [P, 4]; images are searched where these are missing. True boxes are windows too.
         """
-        windows = self.search.of(images, brought(targets))
+        windows = self.search.of_targets(images, targets)
         assigned = [self.assigned(*pair) for pair in zip(windows, targets, strict=True)]
         return self.second_losses(self.backbone(images), assigned)
 
@@ -83,16 +83,6 @@ class FastRCNN(SecondStage):
             if place in ("backbone", "head"):
                 names[rest] = name
         yield "the classifier's names", names
-
-
-def brought(targets: Sequence[dict[str, Tensor]]) -> list[Tensor] | None:
-    """The windows that targets hold, None where they hold none. FovealError where some do and others do not."""
-    windows = [target["proposals"] for target in targets if "proposals" in target]
-    if windows and len(windows) < len(targets):
-        raise FovealError(
-            f"{len(windows)} of {len(targets)} targets hold proposals", "give them for all images or for none"
-        )
-    return windows or None
 
 
 def fast_rcnn(

@@ -29,7 +29,6 @@ from foveal.graph.trace import trace
 from foveal.models import create
 from foveal.models.detect._found import Detections, Limits, found
 from foveal.models.detect._machines import COST, Machine, ridge
-from foveal.models.detect.fast_rcnn import brought
 from foveal.proposals.search import Search
 from foveal.proposals.selective_search import Mode
 from foveal.types import Facts
@@ -126,7 +125,7 @@ class RCNN(nn.Module):
         """
         self.fitted.zero_()
         chosen, labels = [], []
-        for windows, target in zip(self.search.of(images, brought(targets)), targets, strict=True):
+        for windows, target in zip(self.search.of_targets(images, targets), targets, strict=True):
             boxes = torch.cat((windows, target["boxes"]))
             matching = match(target["boxes"], boxes, 0.5, 0.5)
             objects, others = sample(matching, max(1, _SAMPLED // len(images)), _OBJECTS)
@@ -166,7 +165,7 @@ class RCNN(nn.Module):
         machines = self._machines(batches)
         shifts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(self.num_classes)]
         for images, targets in batches():
-            windows = self.search.of(images, brought(targets))
+            windows = self.search.of_targets(images, targets)
             for n, (own, target) in enumerate(zip(windows, targets, strict=True)):
                 boxes = torch.cat((target["boxes"], own))
                 _, features, shifting = self.look(images[n : n + 1], [boxes])
