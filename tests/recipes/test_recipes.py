@@ -27,7 +27,7 @@ def test_the_network_takes_the_recipes_input(name: str) -> None:
     if recipe.model == "resnet1202":
         return
     if recipe.task == "detect":
-        assert shapes(model.backbone, (3, *model.size) if recipe.model == "rcnn" else recipe.input)  # one window
+        assert shapes(model.backbone, getattr(model, "backbone_input", recipe.input))
         return
     output = shapes(model, recipe.input)[-1].output
     assert output[0] == catalog.facts(recipe.model).num_classes

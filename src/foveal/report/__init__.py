@@ -32,7 +32,8 @@ def write_report(run: Run) -> Path:
     model = run.model()
     part = "backbone" if run.recipe.task == "detect" and hasattr(model, "backbone") else ""  # that can be traced
     network = model.get_submodule(part)
-    shown = layers(network, run.recipe.input)
+    input = getattr(model, "backbone_input", run.recipe.input)  # R-CNN's sees windows
+    shown = layers(network, input)
     figures = [("parameters", f"{sum(p.numel() for p in model.parameters()):,}")]
     if isinstance(shown, Table):
         figures.append((f"multiply-adds{f', {part}' if part else ''}", _short(shown.macs)))
@@ -42,7 +43,7 @@ def write_report(run: Run) -> Path:
                 _opening(run, content, figures),
                 course.course(run, own_objective=hasattr(model, "losses")),
                 *content.sections(side),
-                first_layer(network, run.recipe.input),
+                first_layer(network, input),
                 architecture(shown, part),
                 record(run),
                 _footer(run),

@@ -97,6 +97,7 @@ class RCNN(nn.Module):
         self.backbone, self.layers = backbone, layers
         self.num_classes, self.size, self.search, self.limits = num_classes, size, search, limits
         self.context, self.shape, self.cost = context, shape, cost
+        self.backbone_input = (3, *size)
         self.register_buffer("fitted", torch.zeros(()))
         self.register_buffer("scales", torch.ones(2))
         self.register_buffer("weight", torch.zeros(num_classes, widths[0]))
