@@ -66,6 +66,8 @@ def test_bad_windows_are_refused() -> None:
         search.of(images, [torch.zeros(1, 4)])
     with pytest.raises(FovealError, match=r"shape \[4\]"):
         search.of(images, [torch.zeros(4)] * 2)
+    with pytest.raises(FovealError, match="did you mean quality"):
+        Search("qualty")  # type: ignore[arg-type]
     with pytest.raises(FovealError, match="windows=0"):
         Search(windows=0)
 

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from foveal.errors import FovealError
+from foveal.errors import FovealError, unknown
 from foveal.proposals.selective_search import Mode, selective_search
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in all recipes of detectors
@@ -33,6 +34,8 @@ class Search:
     least_side: int = 20
 
     def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise unknown("mode of selective search", self.mode, get_args(Mode))
         if self.windows < 1 or self.side < 2 or self.least_side < 1:
             raise FovealError(
                 f"windows={self.windows}, side={self.side}, least_side={self.least_side}: nothing could be found",
