@@ -71,7 +71,7 @@ def detectors(trunk: str, windows: int, device: torch.device) -> dict[str, Any]:
     own.update({name: value for name, value in shared.items() if name in own})
     slow.backbone.load_state_dict(own)
     nn.init.normal_(slow.weight, std=0.01)
-    slow.fitted.fill_(1)
+    slow.fitted.fill_(True)
     for model in (fast, faster):
         nn.init.normal_(model.cls_score.weight, std=0.05)  # scores that differ from window to window
     named = {"R-CNN": slow, "Fast R-CNN": fast, "Faster R-CNN": faster}

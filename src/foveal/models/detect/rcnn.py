@@ -98,7 +98,7 @@ class RCNN(nn.Module):
         self.num_classes, self.size, self.search, self.limits = num_classes, size, search, limits
         self.context, self.shape, self.cost = context, shape, cost
         self.backbone_input = (3, *size)
-        self.register_buffer("fitted", torch.zeros(()))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))  # no average is made of it
         self.register_buffer("scales", torch.ones(2))
         self.register_buffer("weight", torch.zeros(num_classes, widths[0]))
         self.register_buffer("bias", torch.zeros(num_classes))
@@ -181,7 +181,7 @@ class RCNN(nn.Module):
             x, y = (torch.cat([row[i] for row in shifts[k]] or [self.shift.new_zeros(0, w)]).cpu()
                     for i, w in ((0, self.shift.shape[1] - 1), (1, 4)))  # fmt: skip
             self.shift[k] = ridge(x, y, _PENALTY)
-        self.fitted.fill_(1)
+        self.fitted.fill_(True)
         kept = (sum(map(len, part)) for part in zip(*((m.positives, m.negatives) for m in machines), strict=True))
         return "machines of {:,} true boxes and {:,} hard negatives".format(*kept)
 
