@@ -81,6 +81,31 @@ def test_mask_and_box_move_with_the_image(text: str) -> None:
     assert seen >= 4
 
 
+@pytest.mark.parametrize("text", MOVING)
+def test_points_move_with_the_image(text: str) -> None:
+    step = step_of(text)
+    y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    place = torch.tensor((52.0, 47.0))
+    spot = 255 * (-((x - place[0]) ** 2 + (y - place[1]) ** 2) / 30).exp()
+    image = spot.round().to(torch.uint8).expand(1, 3, -1, -1)
+    points = tv_tensors.KeyPoints(place[None, None], canvas_size=(HEIGHT, WIDTH))
+    seen = 0
+    for n in range(24):
+        u = uniforms(1, 0, torch.tensor([n]), step.draws)
+        moved = step.batch(image, u)[0, 0].double()
+        found = step.move(points, u)
+        assert found.shape == (1, 1, 2) and found.dtype == torch.float32
+        assert tuple(found.canvas_size) == tuple(moved.shape)
+        edge = torch.cat((moved[:3].flatten(), moved[-3:].flatten(), moved[:, :3].flatten(), moved[:, -3:].flatten()))
+        if moved.max() < 100 or edge.max() > 12:  # the frame cuts it
+            continue
+        seen += 1
+        down, across = torch.meshgrid(*(torch.arange(side) + 0.5 for side in moved.shape), indexing="ij")
+        centre = torch.stack(((moved * across).sum(), (moved * down).sum())) / moved.sum()
+        assert (found[0, 0].as_subclass(Tensor) - centre).abs().max() <= 1, n
+    assert seen >= 3
+
+
 def around(mask: Tensor) -> Tensor:
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
     return torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=torch.float32)

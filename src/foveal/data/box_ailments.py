@@ -22,6 +22,7 @@ _WHAT = {
     "outside": "boxes outside their image",
     "overhang": "boxes that stick out of their image, cut",
     "outline": "outlines that cannot be used",
+    "keypoint": "keypoints outside their image, taken as not given",
     "no_annotation": "pictures without an annotation",
     "no_image": "annotations without a picture",
 }

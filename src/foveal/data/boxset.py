@@ -1,4 +1,4 @@
-"""Images with boxes: what a detector learns from. Masks and flags of the objects come along where a format has them."""
+"""Images with boxes: what a detector learns from. Masks, keypoints and flags come along where a format has them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from torchvision import tv_tensors
 
 from foveal.data.dataset import VisionSet
 from foveal.data.image import load_image, verify
-from foveal.data.outlines import Outline, rasterised
+from foveal.data.outlines import Outline, Runs, rasterised
+from foveal.data.pose import Pose
 from foveal.errors import FovealError
 
 
@@ -37,7 +38,8 @@ class Objects:
 
     boxes float32 [K, 4] (x1, y1, x2, y2 in pixels, within the image), labels int64 [K], difficult and crowd bool [K]
     (VOC's and COCO's flags: not counted in evaluation), area float32 [K] in square pixels (of the mask, if known),
-    `outlines` their masks, None where there is none, `ids` what the file calls them.
+    `outlines` their masks, None where there is none, `ids` what the file calls them, keypoints float32 [K, J, 3]
+    (x, y in pixels, and 0 not given, 1 hidden, 2 visible); J is 0 in a set without a pose.
     """
 
     boxes: Tensor
@@ -47,6 +49,7 @@ class Objects:
     area: Tensor
     outlines: tuple[Outline | None, ...]
     ids: tuple[str, ...]
+    keypoints: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,8 +69,10 @@ class BoxSet(VisionSet):
 
     A target has `boxes` (tv_tensors.BoundingBoxes, XYXY, float32 [K, 4] in pixels), `labels` int64 [K], `difficult` and
     `crowd` bool [K], `area` float32 [K]; with `masks=True` also `masks` (tv_tensors.Mask, bool [K, H, W]), drawn from
-    polygons or run lengths when asked for; objects without either have their box. sizes: width and height of each image
-    as its annotation has them. `faults`: what is wrong with the annotations; an error among them stops `settled`.
+    polygons or run lengths when asked for; objects without either have their box. Where the set has a `pose`, also
+    `keypoints` (tv_tensors.KeyPoints, float32 [K, J, 2], x and y in pixels) and `visible` uint8 [K, J] (0 not given,
+    1 hidden, 2 visible). sizes: width and height of each image as its annotation has them. `faults`: what is wrong with
+    the annotations; an error among them stops `settled`.
     """
 
     task: ClassVar[str] = "detect"
@@ -82,13 +87,14 @@ class BoxSet(VisionSet):
         *,
         faults: Sequence[Fault] = (),
         masks: bool = False,
+        pose: Pose | None = None,
     ) -> None:
         super().__init__(classes, split)
         if not len(paths) == len(objects) == len(sizes):
             raise ValueError(f"{len(paths)} images, {len(objects)} annotations, {len(sizes)} sizes")
         self.paths = tuple(os.fspath(path) for path in paths)
         self.objects, self.sizes, self.faults = tuple(objects), tuple(sizes), tuple(faults)
-        self.masks = masks
+        self.masks, self.pose = masks, pose
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -116,11 +122,25 @@ class BoxSet(VisionSet):
             drawn = [rasterised(*pair, height, width) for pair in zip(found.outlines, found.boxes, strict=True)]
             stacked = torch.stack(drawn) if drawn else torch.zeros(0, height, width, dtype=torch.bool)
             target["masks"] = tv_tensors.Mask(stacked)
+        if self.pose is not None:
+            points: Any = tv_tensors.KeyPoints
+            target["keypoints"] = points(found.keypoints[..., :2], canvas_size=(height, width))
+            target["visible"] = found.keypoints[..., 2].to(torch.uint8)
         return target
 
     def with_masks(self) -> Self:
         """The same images, whose targets hold masks."""
         return self._changed(range(len(self)), masks=True)
+
+    def check_outlines(self, other: str) -> None:
+        """Raise FovealError, naming image and object, where one has a box and no outline; `other`: what else to do."""
+        for i, found in enumerate(self.objects):
+            bare = next((n for n, outline in enumerate(found.outlines) if outline is None), None)
+            if bare is not None:
+                raise FovealError(
+                    f"{self.name(i)}: object {found.ids[bare]} has a box and no outline, so nothing says its pixels",
+                    f"draw its polygon, or {other}",
+                )
 
     def with_objects(self, objects: Sequence[Objects]) -> Self:
         """The same images with other objects."""
@@ -155,11 +175,14 @@ class BoxSet(VisionSet):
         return torch.bincount(labels.long(), minlength=len(self.classes))
 
     def signature(self) -> bytes:
-        """A digest of all boxes, labels and flags."""
+        """A digest of all boxes, labels, flags, outlines and keypoints."""
         digest = hashlib.sha256()
         for found in self.objects:
-            for values in (found.boxes, found.labels, found.difficult, found.crowd):
+            for values in (found.boxes, found.labels, found.difficult, found.crowd, found.keypoints):
                 digest.update(values.numpy().tobytes())
+            for outline in found.outlines:
+                for part in (outline.counts,) if isinstance(outline, Runs) else outline or ():
+                    digest.update(part.tobytes())
             digest.update(b";")
         return digest.digest()
 
@@ -184,6 +207,7 @@ class BoxSet(VisionSet):
             split or self.split,
             faults=self.faults,
             masks=self.masks if masks is None else masks,
+            pose=self.pose,
         )
 
     def _check_size(self, i: int, image: Tensor) -> None:

@@ -28,10 +28,17 @@ class Frame:
 
     def boxes(self, prepared: Tensor) -> Tensor:
         """Boxes of the prepared image in the original's pixels, cut to it: float32 [K, 4] → float32 [K, 4]."""
-        scale = torch.tensor(self.scale * 2, dtype=torch.float32, device=prepared.device)
-        shift = torch.tensor(self.shift * 2, dtype=torch.float32, device=prepared.device)
-        limits = torch.tensor([self.width, self.height] * 2, dtype=torch.float32, device=prepared.device)
-        return torch.minimum(((prepared - shift) / scale).clamp(min=0), limits)
+        return self.within(prepared.unflatten(-1, (2, 2))).flatten(-2)
+
+    def points(self, prepared: Tensor) -> Tensor:
+        """Points (x, y) of the prepared image in the original's pixels, not cut: float32 [..., 2] → the same."""
+        scale, shift = (torch.tensor(pair, dtype=torch.float32) for pair in (self.scale, self.shift))
+        return (prepared - shift.to(prepared.device)) / scale.to(prepared.device)
+
+    def within(self, prepared: Tensor) -> Tensor:
+        """`points`, cut to the original."""
+        limits = torch.tensor((self.width, self.height), dtype=torch.float32, device=prepared.device)
+        return torch.minimum(self.points(prepared).clamp(min=0), limits)
 
     def grid(self, height: int, width: int, rows: range | None = None) -> Tensor:
         """Where each of the original's pixels lies in a map of the prepared image, `height` x `width` and centred in

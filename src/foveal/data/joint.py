@@ -1,4 +1,4 @@
-"""Images whose targets move with them: masks and boxes go through the same steps, with the same random numbers."""
+"""Images whose targets move with them: masks, boxes and keypoints go through the same steps, with the same numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional
 from foveal.data.dataset import VisionSet
 from foveal.data.draws import mix, uniforms
 from foveal.data.pipeline import Pipeline, convert_channels
+from foveal.data.pose import Pose, joined, probed, settled
 from foveal.data.proposed import NAME, as_boxes, as_points, proposed
 from foveal.data.resources import cores, free_memory, local_processes
 from foveal.data.transforms import BatchTransform
@@ -32,15 +33,17 @@ _LEAST_SIDE = 1.0  # pixels: a box narrower than that after the steps has left t
 class JointSamples:
     """A set seen through a pipeline, image and target together: the counterpart of `Samples`; `train` as there.
 
-    Outside the image, masks are `IGNORED`; boxes are cut to it, and dropped where less than a pixel is left of them.
-    propose: finds the windows in an image as it is after the deterministic steps; they are the target's `proposals`.
+    Outside the image, masks of classes are `IGNORED`, those of objects have nothing; boxes are cut to it, and dropped
+    where less than a pixel is left of them; keypoints that leave it are no longer given. propose: finds the windows in
+    an image as it is after the deterministic steps; they are the target's `proposals`.
     """
 
     def __init__(self, dataset: VisionSet, pipeline: Pipeline, train: bool, propose: Propose | None = None) -> None:
         self.dataset, self.pipeline, self.train, self.propose = dataset, pipeline, train, propose
+        self.pose: Pose | None = getattr(dataset, "pose", None)
         for step in pipeline.prepare_steps + pipeline.augment_steps + pipeline.test_steps:
             if isinstance(step, BatchTransform):
-                step.outside = IGNORED
+                step.outside = IGNORED if dataset.task == "segment" else 0
 
     def prepared(self, i: int) -> Pair:
         """Image i and its target after the deterministic steps; errors name the image."""
@@ -48,7 +51,7 @@ class JointSamples:
         target = self.dataset.target(i)
         try:
             for step in self.pipeline.steps(self.train):
-                image, target = _step(step, image, target, torch.empty(1, 0), 0)
+                image, target = self._step(step, image, target, torch.empty(1, 0), 0)
         except FovealError as error:
             raise self._named(i, error) from error
         if self.propose is not None:
@@ -78,7 +81,7 @@ class JointSamples:
         for place, step in enumerate(self.pipeline.augment_steps if self.train else ()):
             count = step.draws if isinstance(step, BatchTransform) else 0
             row, used = u[None, used : used + count], used + count
-            image, target = _step(step, image, target, row, mix(self.pipeline.seed, epoch, i, place))
+            image, target = self._step(step, image, target, row, mix(self.pipeline.seed, epoch, i, place))
         return image, target
 
     def _centre(self, image: Tensor, target: Any) -> Pair:
@@ -86,7 +89,33 @@ class JointSamples:
         if cut.shape[-2:] == image.shape[-2:]:
             return cut, target
         size = list(cut.shape[-2:])
-        return cut, _each(target, lambda part: functional.center_crop(part, size))
+        return cut, self._moved(target, lambda part: _each(part, lambda one: functional.center_crop(one, size)))[0]
+
+    def _step(self, step: v2.Transform, image: Tensor, target: Any, u: Tensor, seed: int) -> Pair:
+        """One step on an image [C, H, W] and its target: from `u`, float32 [1, draws], or, of a foreign transform,
+        under `seed`."""
+        if isinstance(step, BatchTransform):
+            moved, _ = self._moved(target, lambda whole: _each(whole, lambda part: step.move(part, u)))
+            return step.batch(image[None], u)[0], moved
+        result = [image]
+
+        def foreign(whole: Any) -> Any:
+            result[0], there = step(tv_tensors.Image(image), as_points(whole))
+            return as_boxes(there)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            moved, mirrors = self._moved(target, foreign)
+        if mirrors:
+            raise FovealError(f"{step} mirrors keypoints by numbers of pixels, not by places", "use flip instead")
+        return result[0].as_subclass(Tensor), moved
+
+    def _moved(self, target: Any, move: Callable[[Any], Any]) -> tuple[Any, bool]:
+        """A target after `move` with the boxes that are still within the image; and whether keypoints were mirrored."""
+        if self.pose is None:
+            return _kept(move(target)), False
+        moved, mirrors = settled(move(probed(target)), self.pose)
+        return _kept(moved), mirrors
 
     def _named(self, i: int, error: FovealError) -> FovealError:
         return FovealError(f"{self.dataset.name(i)}: {error.what}", error.mend)
@@ -120,23 +149,11 @@ def _in_threads(samples: JointSamples, progress: Progress | None) -> Iterator[Pa
             yield pair
 
 
-def _step(step: v2.Transform, image: Tensor, target: Any, u: Tensor, seed: int) -> Pair:
-    """One step on an image [C, H, W] and its target: from `u`, float32 [1, draws], or, of a foreign transform, under
-    `seed`."""
-    if isinstance(step, BatchTransform):
-        moved = _each(target, lambda part: step.move(part, u))
-        return step.batch(image[None], u)[0], moved
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        result, moved = step(tv_tensors.Image(image), as_points(target))
-    return result.as_subclass(Tensor), _kept(as_boxes(moved))
-
-
 def _each(target: Any, move: Callable[[Any], Any]) -> Any:
-    """A target with every mask and box moved; of boxes those that are still within the image."""
+    """A target with every mask, box and keypoint moved."""
     if isinstance(target, tv_tensors.TVTensor):
         return move(target)
-    return _kept({k: move(v) if isinstance(v, tv_tensors.TVTensor) else v for k, v in target.items()})
+    return {k: move(v) if isinstance(v, tv_tensors.TVTensor) else v for k, v in target.items()}
 
 
 def _kept(target: Any) -> Any:
@@ -164,10 +181,10 @@ def _within(boxes: Any) -> tuple[Any, Tensor]:
 
 
 def _together(targets: Sequence[Any]) -> Any:
-    """Masks as one tensor uint8 [B, H, W]; boxes as a list of plain dictionaries."""
+    """Masks as one tensor uint8 [B, H, W]; objects as a list of plain dictionaries."""
     if isinstance(targets[0], tv_tensors.Mask):
         return torch.stack([target.as_subclass(Tensor) for target in targets])
-    return [{key: value.as_subclass(Tensor) for key, value in target.items()} for target in targets]
+    return [joined(target) for target in targets]
 
 
 def _bytes(target: Any) -> int:

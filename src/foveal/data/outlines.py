@@ -1,7 +1,7 @@
 """Masks of objects as files hold them, polygons or run lengths: checked first, drawn when asked for, in NumPy alone.
 
 Nothing that a file says is trusted: coordinates without bound, run lengths of other images and counts that do not add
-up are refused before any memory is taken for them.
+up are refused before any memory is taken for them. `encoded` makes run lengths of a mask.
 """
 
 from __future__ import annotations
@@ -25,6 +25,20 @@ class Runs:
 
     def __init__(self, counts: NDArray[np.int64], height: int, width: int) -> None:
         self.counts, self.height, self.width = counts, height, width
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(self.counts[1::2].sum())
+
+    def mask(self) -> Tensor:
+        """The mask, bool [height, width]."""
+        flat = np.repeat(np.arange(len(self.counts)) % 2 == 1, self.counts)
+        return torch.from_numpy(np.ascontiguousarray(flat.reshape(self.width, self.height).T))
+
+    def as_json(self) -> dict[str, Any]:
+        """As COCO's files have it, {"size": [height, width], "counts": text}."""
+        return {"size": [self.height, self.width], "counts": packed(self)}
 
 
 Outline = Polygons | Runs
@@ -88,11 +102,25 @@ def packed(found: Runs) -> str:
     return "".join(letters)
 
 
+def encoded(mask: Tensor, height: int, width: int, corner: tuple[int, int] = (0, 0)) -> Runs:
+    """The run lengths of a mask, bool [h, w], that lies in an image of `height` x `width`, empty elsewhere; corner: row
+    and column of its first pixel."""
+    columns = np.pad(mask.numpy().T.astype(np.int8), ((0, 0), (1, 1)))
+    change = np.diff(columns, axis=1)
+    (column, first), (_, last) = np.nonzero(change > 0), np.nonzero(change < 0)
+    start = (column + corner[1]) * height + corner[0]
+    first, last = start + first, start + last
+    apart = first[1:] > last[:-1]  # a run from the bottom goes on at the next column's top
+    first, last = first[np.append(True, apart)[: len(first)]], last[np.append(apart, True)[: len(last)]]
+    bounds = np.concatenate(([0], np.stack((first, last), 1).ravel(), [height * width]))
+    counts = np.diff(bounds)
+    return Runs(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
+
+
 def rasterised(outline: Outline | None, box: Tensor, height: int, width: int) -> Tensor:
     """The mask, bool [height, width]: pixels whose centre lies inside. Without an outline, those of the box [4]."""
     if isinstance(outline, Runs):
-        flat = np.repeat(np.arange(len(outline.counts)) % 2 == 1, outline.counts)
-        return torch.from_numpy(np.ascontiguousarray(flat.reshape(width, height).T))
+        return outline.mask()
     mask = np.zeros((height, width), bool)
     if outline is None:
         left, top, right, bottom = box.double().tolist()
@@ -106,7 +134,7 @@ def rasterised(outline: Outline | None, box: Tensor, height: int, width: int) ->
 def bounds(outline: Outline) -> tuple[float, float, float, float]:
     """The upright box around it, x1, y1, x2, y2 in pixels; of an empty mask all 0."""
     if isinstance(outline, Runs):
-        mask = rasterised(outline, torch.zeros(4), outline.height, outline.width).numpy()
+        mask = outline.mask().numpy()
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
             return 0.0, 0.0, 0.0, 0.0
@@ -118,7 +146,7 @@ def bounds(outline: Outline) -> tuple[float, float, float, float]:
 def outline_area(outline: Outline) -> float:
     """Square pixels: of polygons by Gauss's formula, of run lengths by count."""
     if isinstance(outline, Runs):
-        return float(outline.counts[1::2].sum())
+        return float(outline.area)
     total = 0.0
     for points in outline:
         x, y = points.T

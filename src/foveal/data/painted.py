@@ -30,13 +30,7 @@ class PaintedSet(MaskSet):
             raise FovealError(f"a class is called '{BACKGROUND}', which is what no object covers", "rename the class")
         super().__init__(objects.paths, objects.paths, (BACKGROUND, *objects.classes), objects.split)
         self.objects = objects
-        for i, found in enumerate(objects.objects):
-            bare = next((n for n, outline in enumerate(found.outlines) if outline is None), None)
-            if bare is not None:
-                raise FovealError(
-                    f"{objects.name(i)}: object {found.ids[bare]} has a box and no outline, so nothing says its pixels",
-                    "draw its polygon, or train a detector on these data",
-                )
+        objects.check_outlines("train a detector on these data")
 
     def target(self, i: int) -> tv_tensors.Mask:
         """The mask of image i, uint8 [H, W]."""

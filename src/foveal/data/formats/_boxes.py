@@ -18,13 +18,16 @@ from foveal.data.dataset import stratified
 from foveal.data.formats._common import SPLITS, pictures_in
 from foveal.data.image import SUFFIXES, image_size
 from foveal.data.outlines import Outline, bounds, outline_area
+from foveal.data.pose import Pose
 from foveal.errors import FovealError
 
 _OVERHANG = 1.0  # pixels by which a box may stick out of its image: rounding, and counting from 1
+Keypoint = tuple[float, float, int]  # x, y in pixels; 0 not given, 1 hidden, 2 visible
 
 
 class Entry(NamedTuple):
-    """An object as a file has it: what it is called there, its class, x1, y1, x2, y2 in pixels, flags and outline."""
+    """An object as a file has it: what it is called there, its class, x1, y1, x2, y2 in pixels, flags, outline, and
+    its keypoints, none or as many as the pose has."""
 
     id: str
     label: str
@@ -33,6 +36,7 @@ class Entry(NamedTuple):
     crowd: bool = False
     outline: Outline | None = None
     area: float | None = None
+    keypoints: tuple[Keypoint, ...] = ()
 
 
 @dataclass
@@ -46,11 +50,13 @@ class Page:
     faults: list[Fault] = field(default_factory=list)
 
 
-def built(pages: Sequence[Page], classes: Sequence[str], split: str, faults: Iterable[Fault] = ()) -> BoxSet:
+def built(
+    pages: Sequence[Page], classes: Sequence[str], split: str, faults: Iterable[Fault] = (), pose: Pose | None = None
+) -> BoxSet:
     """The set of these pages, every box checked: what is wrong is among its `faults`, and left out or cut.
 
     An inverted box, one wholly outside, one that is no number and a class that is not listed are errors; a box without
-    area and one that sticks out by more than a pixel are warnings.
+    area, one that sticks out by more than a pixel and a keypoint outside the image are warnings.
     """
     sizes = _sizes(pages)
     number = {name: n for n, name in enumerate(classes)}
@@ -58,8 +64,8 @@ def built(pages: Sequence[Page], classes: Sequence[str], split: str, faults: Ite
     objects = []
     for page, size in zip(pages, sizes, strict=True):
         found += page.faults
-        objects.append(_objects(page, size, number, found))
-    return BoxSet([page.path for page in pages], objects, sizes, classes, split, faults=found)
+        objects.append(_objects(page, size, number, pose, found))
+    return BoxSet([page.path for page in pages], objects, sizes, classes, split, faults=found, pose=pose)
 
 
 def seen_classes(pages: Iterable[Page], listed: Sequence[str] | None) -> tuple[str, ...]:
@@ -134,7 +140,9 @@ def _sizes(pages: Sequence[Page]) -> list[tuple[int, int]]:
         return list(pool.map(lambda page: page.size or image_size(page.path), pages))
 
 
-def _objects(page: Page, size: tuple[int, int], number: Mapping[str, int], faults: list[Fault]) -> Objects:
+def _objects(
+    page: Page, size: tuple[int, int], number: Mapping[str, int], pose: Pose | None, faults: list[Fault]
+) -> Objects:
     """The entries of a page that can be used."""
     kept: list[tuple[Entry, list[float]]] = []
     for entry in page.entries:
@@ -157,7 +165,32 @@ def _objects(page: Page, size: tuple[int, int], number: Mapping[str, int], fault
         torch.tensor(areas, dtype=torch.float32),
         tuple(entry.outline for entry, _ in kept),
         tuple(entry.id for entry, _ in kept),
+        _keypoints(page.place, [entry for entry, _ in kept], size, pose, faults),
     )
+
+
+def _keypoints(
+    place: str, entries: Sequence[Entry], size: tuple[int, int], pose: Pose | None, faults: list[Fault]
+) -> torch.Tensor:
+    """The keypoints of the objects of a page, float32 [K, J, 3]: those outside the image are taken as not given."""
+    names = pose.names if pose else ()
+    limits = np.array(size, np.float64)
+    found = np.zeros((len(entries), len(names), 3))
+    for n, entry in enumerate(entries):
+        if not entry.keypoints:
+            continue
+        found[n] = entry.keypoints
+        points = found[n, :, :2]
+        outside = (found[n, :, 2] > 0) & ((points < -_OVERHANG) | (points > limits + _OVERHANG)).any(1)
+        for j in np.flatnonzero(outside).tolist():
+            where = (
+                f"{place}: object {entry.id} ('{entry.label}'): its {names[j]} at ({points[j, 0]:g}, {points[j, 1]:g})"
+            )
+            where += f" lies outside the {size[0]} x {size[1]} image, and is taken as not given"
+            faults.append(Fault("keypoint", "warning", where, "is it of this image? mend or delete it"))
+        found[n, outside | (found[n, :, 2] == 0)] = 0
+        np.clip(points, 0, limits, out=points)
+    return torch.from_numpy(found).float()
 
 
 def _checked(
@@ -194,7 +227,8 @@ def outlined(page: Page, entry: Entry) -> Entry:
 
 
 def without_flags(sets: Mapping[str, BoxSet], held: Sequence[str]) -> tuple[dict[str, BoxSet], list[tuple[str, str]]]:
-    """The sets without objects that have a flag which a format cannot hold, and these as (image, what was left out)."""
+    """The sets without objects that have a flag which a format cannot hold, and these as (image, what was left out);
+    there, too, objects whose keypoints it cannot hold. `held`: its flags, and "keypoints"."""
     left: list[tuple[str, str]] = []
     result = {}
     for split, images in sets.items():
@@ -207,5 +241,7 @@ def without_flags(sets: Mapping[str, BoxSet], held: Sequence[str]) -> tuple[dict
                 for n, flag in lost.items()
             ]
             kept.append(found.select([n for n in range(len(found)) if n not in lost]))
+            if "keypoints" not in held and (posed := int((kept[-1].keypoints[..., 2] > 0).any(1).sum())):
+                left.append((images.name(i), f"the keypoints of {posed} objects have no place there"))
         result[split] = images.with_objects(kept)
     return result, left

@@ -1,10 +1,13 @@
 """COCO: a JSON file of images, annotations and categories for each split.
 
 `annotations/instances_train2017.json` with the pictures in `train2017/` or `images/train2017/` (any year or none, and
-person_keypoints_… as well); or `train/_annotations.coco.json` with the pictures beside it; or one JSON file, then the
-images are cut 70 % train, 15 % val, 15 % test. Splits may be called val or valid. Categories keep the order of their
-numbers. Polygons and run lengths are checked when opened, and drawn by `with_masks()`. Regions of a crowd are objects
-with the flag `crowd`.
+person_keypoints_… where there are no instances_…); or one such file by its path, with its namesakes of other splits; or
+`train/_annotations.coco.json` with the pictures beside it; or another JSON file, then the images are cut 70 % train,
+15 % val, 15 % test. Splits may be called val or valid. Categories keep the order of their numbers. Polygons and run
+lengths are checked when opened, and drawn by `with_masks()`. Regions of a crowd are objects with the flag `crowd`.
+
+Keypoints, named by their category, are read and written. COCO counts pixels, so that their places here are half a pixel
+further right and down, where the pixel's centre is.
 """
 
 from __future__ import annotations
@@ -17,15 +20,28 @@ from pathlib import Path
 from typing import Any
 
 from foveal.data.boxset import BoxSet, Fault
-from foveal.data.formats._boxes import Entry, Page, box_samples, built, cut, in_order, outlined, picture, unique_stems
+from foveal.data.formats._boxes import (
+    Entry,
+    Keypoint,
+    Page,
+    box_samples,
+    built,
+    cut,
+    in_order,
+    outlined,
+    picture,
+    unique_stems,
+)
 from foveal.data.formats._common import SPLITS, check_split, split_called
 from foveal.data.formats._json import numbers, read_json, rows, text, whole
-from foveal.data.outlines import Outline, OutlineError, Runs, packed, polygons, runs
+from foveal.data.outlines import Outline, OutlineError, Runs, polygons, runs
+from foveal.data.pose import Pose
 from foveal.errors import FovealError
 
 TASK = "detect"
-FLAGS = ("crowd",)
-_NAMED = re.compile(r"(?:instances_|person_keypoints_)?((train|val|valid|test)\d*)", re.IGNORECASE)
+FLAGS = ("crowd", "keypoints")
+_NAMED = re.compile(r"(instances_|person_keypoints_)?((train|val|valid|test)\d*)", re.IGNORECASE)
+_CENTRE = 0.5  # pixels from a pixel's corner to its centre
 _BESIDE = "_annotations.coco.json"
 
 
@@ -78,7 +94,11 @@ def write(sets: Mapping[str, BoxSet], root: Path) -> None:
             objects += [_object(images, i, n) for n in range(len(images.objects[i]))]
         for n, row in enumerate(objects, 1):
             row["id"] = n
-        categories = [{"id": n, "name": name} for n, name in enumerate(images.classes, 1)]
+        pose = images.pose
+        shared: dict[str, Any] = {}
+        if pose is not None:
+            shared = {"keypoints": list(pose.names), "skeleton": [[a + 1, b + 1] for a, b in pose.edges]}
+        categories = [{"id": n, "name": name, **shared} for n, name in enumerate(images.classes, 1)]
         data = {"images": listed, "annotations": objects, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(data), encoding="utf-8")
 
@@ -101,9 +121,14 @@ def _object(images: BoxSet, i: int, n: int) -> dict[str, Any]:
         "iscrowd": int(found.crowd[n]),
     }
     if isinstance(outline, Runs):
-        row["segmentation"] = {"size": [outline.height, outline.width], "counts": packed(outline)}
+        row["segmentation"] = outline.as_json()
     elif outline is not None:
         row["segmentation"] = [points.flatten().tolist() for points in outline]
+    if images.pose is not None:
+        points = found.keypoints[n].double()
+        points[:, :2] -= _CENTRE * (points[:, 2:] > 0)
+        row["num_keypoints"] = int((points[:, 2] > 0).sum())
+        row["keypoints"] = [int(value) if value == int(value) else value for value in points.flatten().tolist()]
     return row
 
 
@@ -111,6 +136,11 @@ def _files(root: Path) -> dict[str, Path]:
     """Split → its file."""
     found: dict[str, Path] = {}
     if not root.is_dir():
+        named = _NAMED.fullmatch(root.stem)
+        if root.is_file() and named and named[1]:
+            for file in sorted(root.parent.glob(f"{named[1]}*.json")):
+                if match := _NAMED.fullmatch(file.stem):
+                    found.setdefault(str(split_called(match[3])), file)
         return found
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
         split = split_called(folder.name)
@@ -120,14 +150,16 @@ def _files(root: Path) -> dict[str, Path]:
         for file in sorted(place.glob("*.json")) if place.is_dir() else ():
             match = _NAMED.fullmatch(file.stem)
             if match and (place != root or b'"categories"' in file.read_bytes()):
-                found.setdefault(str(split_called(match[2])), file)
+                found.setdefault(str(split_called(match[3])), file)
     return found
 
 
 def _folder(root: Path, file: Path, split: str) -> Path:
     """Where the pictures of a file lie: the first of the usual places that is a folder."""
+    if root.is_file():
+        root = file.parent.parent if file.parent.name == "annotations" else file.parent
     match = _NAMED.fullmatch(file.stem)
-    names = [match[1], split] if match else []
+    names = [match[2], split] if match else []
     places = [place / name for name in names for place in (root / "images", root)]
     usual = [file.parent] if file.name == _BESIDE else [*places, root / "images", root]
     return next(place for place in usual if place.is_dir())
@@ -143,9 +175,49 @@ def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def _pose(file: Path, data: dict[str, Any]) -> Pose | None:
+    """The keypoints that the categories name, None where none does."""
+    found: dict[str, Pose] = {}
+    for row in rows(file, data, "categories"):
+        if "keypoints" not in row:
+            continue
+        where = f"category {row['id']}"
+        names = row["keypoints"]
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            raise FovealError(f"{file}: {where}: 'keypoints' is no list of names", "mend the file")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise FovealError(f"{file}: {where}: two keypoints are called '{twice}'", "give each a name of its own")
+        found[where] = Pose(tuple(names), _edges(file, where, row.get("skeleton", []), len(names)))
+    poses = list(found.items())
+    for where, pose in poses[1:]:
+        if pose.names != poses[0][1].names:
+            raise FovealError(
+                f"{file}: {poses[0][0]} and {where} have other keypoints",
+                "make a set of each: one network learns one pose",
+            )
+    return poses[0][1] if poses else None
+
+
+def _edges(file: Path, where: str, skeleton: Any, count: int) -> tuple[tuple[int, int], ...]:
+    """The pairs of keypoints that lines join, counted from 0."""
+    if not isinstance(skeleton, list):
+        raise FovealError(f"{file}: {where}: 'skeleton' is no list of pairs", "mend the file")
+    found = []
+    for edge in skeleton:
+        a, b = numbers(file, f"{where}: skeleton", edge, 2)
+        if not {a, b} <= set(range(1, count + 1)):
+            raise FovealError(
+                f"{file}: {where}: the skeleton joins {a:g} and {b:g}", f"keypoints count from 1 to {count}"
+            )
+        found.append((int(a) - 1, int(b) - 1))
+    return tuple(found)
+
+
 def _read(file: Path, folder: Path, split: str) -> BoxSet:
     data = read_json(file)
     categories = _categories(file, data)
+    pose = _pose(file, data)
     pages: dict[int, Page] = {}
     faults: list[Fault] = []
     for place, row in enumerate(rows(file, data, "images")):
@@ -164,10 +236,12 @@ def _read(file: Path, folder: Path, split: str) -> BoxSet:
             raise FovealError(
                 f"{file}: annotation {number} is of image {image}, which is not listed", "add or delete it"
             )
-        pages[image].entries.append(_entry(file, number, row, pages[image], categories))
+        pages[image].entries.append(
+            _entry(file, number, row, pages[image], categories)._replace(keypoints=_points(file, number, row, pose))
+        )
     if not pages:
         raise FovealError(f"{file}: lists no image", "add some")
-    return built(list(pages.values()), tuple(categories.values()), split, faults)
+    return built(list(pages.values()), tuple(categories.values()), split, faults, pose)
 
 
 def _page(file: Path, folder: Path, number: int, row: dict[str, Any]) -> Page:
@@ -201,6 +275,28 @@ def _entry(file: Path, number: int, row: dict[str, Any], page: Page, categories:
         return outlined(page, entry)
     left, top, width, height = numbers(file, where, row.get("bbox"), 4)
     return entry._replace(box=(left, top, left + width, top + height))
+
+
+def _points(file: Path, number: int, row: dict[str, Any], pose: Pose | None) -> tuple[Keypoint, ...]:
+    """The keypoints of an annotation at the centres of their pixels; () where it has none."""
+    value = row.get("keypoints")
+    if value is None or value == []:
+        return ()
+    where = f"annotation {number}"
+    if pose is None:
+        raise FovealError(
+            f"{file}: {where} has keypoints, but no category names them", "add 'keypoints': [names] to its category"
+        )
+    found = numbers(file, f"{where}: keypoints", value, 3 * len(pose.names))
+    points = []
+    for j, name in enumerate(pose.names):
+        x, y, visible = found[3 * j : 3 * j + 3]
+        if visible not in (0, 1, 2):
+            raise FovealError(
+                f"{file}: {where}: the visibility of its {name} is {visible:g}", "it is 0 (not given), 1 (hidden) or 2"
+            )
+        points.append((x + _CENTRE, y + _CENTRE, int(visible)))
+    return tuple(points)
 
 
 def _outline(value: Any, page: Page) -> Outline | None:

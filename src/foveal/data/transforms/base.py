@@ -16,14 +16,15 @@ from foveal.errors import FovealError
 
 Size = int | tuple[int, int]
 Fill = int | tuple[int, ...]
-Target = TypeVar("Target", tv_tensors.Mask, tv_tensors.BoundingBoxes)
+Target = TypeVar("Target", tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
+_MOVED = tv_tensors.Mask | tv_tensors.BoundingBoxes | tv_tensors.KeyPoints
 
 
 class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is untyped
     """A transform of uint8 images whose randomness comes from outside.
 
     `batch(images, u)` takes uint8 [B, C, H, W] and float32 [B, draws] in [0, 1) and treats image n with row u[n] alone:
-    one image gives the same bytes in any batch. `move(target, u)` moves a mask or boxes as `batch` moves their image.
+    one image gives the same bytes in any batch. `move(target, u)` moves a mask, boxes or points as `batch` their image.
     Called on a sample the v2 way, it draws u from torch's RNG, one row for the image and all that belongs to it.
     draws: random numbers an image takes. ragged: the output's size depends on them, so images go one by one.
     outside: the value that masks get where the image has only its fill; 0, or the class that the loss ignores.
@@ -52,10 +53,11 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
         raise NotImplementedError
 
     def move(self, target: Target, u: Tensor) -> Target:
-        """A mask [..., H, W] or boxes as the image moves that `batch` treats with u, float32 [1, draws].
+        """A mask [..., H, W], boxes or points as the image moves that `batch` treats with u, float32 [1, draws].
 
         Masks take the nearest pixel's value. Boxes become the upright boxes around what was in them, within the new
-        image; what has left it keeps no area (v2.SanitizeBoundingBoxes drops those).
+        image; what has left it keeps no area (v2.SanitizeBoundingBoxes drops those). Points may leave the image; 0 is
+        the outer edge of the first pixel, and in a mirror image left_eye is still called left_eye.
         """
         raise FovealError(f"{self} cannot move a {type(target).__name__}", "write its move(target, u)")
 
@@ -64,14 +66,14 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]  # torchvision is unty
         return {"u": torch.rand(1, self.draws)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One image uint8 [C, H, W], or several of one size [..., C, H, W] treated alike; its mask, its boxes."""
-        if isinstance(inpt, tv_tensors.Mask | tv_tensors.BoundingBoxes):
+        """One image uint8 [C, H, W], or several of one size [..., C, H, W] treated alike; its mask, boxes, points."""
+        if isinstance(inpt, _MOVED):
             return self.move(inpt, params["u"])
         if not isinstance(inpt, Tensor) or (
             isinstance(inpt, tv_tensors.TVTensor) and type(inpt) is not tv_tensors.Image
         ):
             raise FovealError(
-                f"{self} changes uint8 image tensors, masks and boxes, not {type(inpt).__name__}",
+                f"{self} changes uint8 image tensors, masks, boxes and keypoints, not {type(inpt).__name__}",
                 "use torchvision's v2 transforms for it, v2.PILToTensor for PIL images",
             )
         if inpt.dtype != torch.uint8:
@@ -94,7 +96,7 @@ class Photometric(BatchTransform):
     """A transform that changes colours and moves nothing."""
 
     def move(self, target: Target, u: Tensor) -> Target:
-        """The mask or the boxes as they are."""
+        """The mask, boxes or points as they are."""
         return target
 
 
@@ -130,7 +132,7 @@ def placed(images: Tensor, corner: tuple[int, int], size: tuple[int, int], fill:
 
 
 def moved_into(target: Target, corner: tuple[int, int], size: tuple[int, int], outside: int) -> Target:
-    """A mask or boxes as `placed` moves their image."""
+    """A mask, boxes or points as `placed` moves their image."""
     height, width = extent(target)
     rest = [corner[1], corner[0], size[1] - corner[1] - width, size[0] - corner[0] - height]
     moved: Target = functional.pad(target, rest, fill=outside)
@@ -150,8 +152,8 @@ def at_most(u: Tensor, largest: int) -> Tensor:
 
 
 def resized(target: Target, size: tuple[int, int]) -> Target:
-    """A mask or boxes scaled to `size`. Masks take the value at each new pixel's centre (torchvision's own kernel for
-    masks looks up to half a pixel up and left of it)."""
+    """A mask, boxes or points scaled to `size`. Masks take the value at each new pixel's centre (torchvision's own
+    kernel for masks looks up to half a pixel up and left of it)."""
     if isinstance(target, tv_tensors.Mask):
         planes = target.as_subclass(Tensor).reshape(-1, 1, *target.shape[-2:])
         planes = functional.resize_image(planes, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
@@ -162,6 +164,6 @@ def resized(target: Target, size: tuple[int, int]) -> Target:
 
 
 def extent(target: Target) -> tuple[int, int]:
-    """Height and width of the image that a mask or boxes belong to."""
-    height, width = target.canvas_size if isinstance(target, tv_tensors.BoundingBoxes) else target.shape[-2:]
+    """Height and width of the image that a mask, boxes or points belong to."""
+    height, width = target.shape[-2:] if isinstance(target, tv_tensors.Mask) else target.canvas_size
     return int(height), int(width)

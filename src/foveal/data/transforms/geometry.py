@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
@@ -167,7 +168,14 @@ class Flip(BatchTransform):
 
     def move(self, target: Target, u: Tensor) -> Target:
         """As `batch`."""
-        moved: Target = functional.horizontal_flip(target) if float(u[0, 0]) < self.p else target
+        if float(u[0, 0]) >= self.p:
+            return target
+        if isinstance(target, tv_tensors.KeyPoints):  # torchvision's kernel mirrors numbers of pixels, not places
+            width = extent(target)[1]
+            points = target.as_subclass(Tensor) * torch.tensor((-1.0, 1.0)) + torch.tensor((float(width), 0.0))
+            mirrored: Target = tv_tensors.wrap(points, like=target)
+            return mirrored
+        moved: Target = functional.horizontal_flip(target)
         return moved
 
 
@@ -297,7 +305,7 @@ def warp(images: Tensor, motions: Motions | Sequence[Motion], fill: int = 0) -> 
 
 
 def warp_target(target: Target, motion: Motion, outside: int = 0) -> Target:
-    """A mask or boxes moved as `warp` moves their image."""
+    """A mask, boxes or points moved as `warp` moves their image."""
     options = {"translate": [motion.right, motion.down], "scale": motion.factor, "shear": [motion.shear, 0.0]}
     nearest = v2.InterpolationMode.NEAREST
     moved: Target = functional.affine(target, motion.degrees, interpolation=nearest, fill=outside, **options)

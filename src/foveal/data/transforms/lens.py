@@ -52,6 +52,10 @@ class LensDistortion(BatchTransform):
             line = ((y + 1) * height / 2).floor().long().clamp(0, height - 1)
             moved: Target = tv_tensors.wrap(target.as_subclass(Tensor)[..., line, column], like=target)
             return moved
+        if isinstance(target, tv_tensors.KeyPoints):
+            points = _forward(target.as_subclass(Tensor).double().reshape(-1, 2), row, height, width)
+            bent: Target = tv_tensors.wrap(points.to(target.dtype).reshape(target.shape), like=target)
+            return bent
         return _around(target, row)
 
     def coefficients(self, row: list[float]) -> tuple[float, float, float]:

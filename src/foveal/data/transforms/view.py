@@ -62,6 +62,10 @@ class RandomView(BatchTransform):
         view = self._view(extent(target), u[0].tolist())
         if isinstance(target, tv_tensors.Mask):
             return self._masked(target, view)
+        if isinstance(target, tv_tensors.KeyPoints):
+            points = view.forth(target.as_subclass(Tensor).double(), self.size).to(target.dtype)
+            moved_points: Target = tv_tensors.wrap(points, like=target, canvas_size=self.size)
+            return moved_points
         corners = target.as_subclass(Tensor)[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
         moved = view.forth(corners.double(), self.size)
         boxes = torch.cat([moved.amin(1), moved.amax(1)], 1).to(target.dtype)
