@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.data.outlines import Runs
 from foveal.errors import FovealError
 
 Floats = NDArray[np.float64]
@@ -17,29 +19,42 @@ Bools = NDArray[np.bool_]
 
 
 class Found(NamedTuple):
-    """What a detector says of one image: boxes [K, 4] (x1, y1, x2, y2 in pixels), scores [K], labels int64 [K]."""
+    """What a detector says of one image: boxes [K, 4] (x1, y1, x2, y2 in pixels), scores [K], labels int64 [K]; of some
+    detectors K `masks` of the image's size, or keypoints [K, J, 3] (x, y in pixels, how sure, 0 to 1)."""
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+    masks: tuple[Runs, ...] | None = None
+    keypoints: Tensor | None = None
+
+    def select(self, which: Tensor) -> Found:
+        """The detections at these places, int64, or where this is true, bool [K]."""
+        index = which.nonzero().flatten() if which.dtype == torch.bool else which
+        masks = None if self.masks is None else tuple(self.masks[i] for i in index.tolist())
+        keypoints = None if self.keypoints is None else self.keypoints[index]
+        return Found(self.boxes[index], self.scores[index], self.labels[index], masks, keypoints)
 
 
 class Truth(NamedTuple):
     """What is there: boxes [T, 4], labels [T]; `ignored` bool [T], neither wanted nor wrong (VOC's difficult), `crowd`
-    bool [T] (COCO's regions: any number of detections inside are passed over), `area` [T], by default the boxes'."""
+    bool [T] (COCO's regions: any number of detections inside are passed over), `area` [T], by default the boxes'; for
+    detectors of such, T `masks` of the image's size, or keypoints [T, J, 3] (x, y, and above 0 where given)."""
 
     boxes: Tensor
     labels: Tensor
     ignored: Tensor | None = None
     crowd: Tensor | None = None
     area: Tensor | None = None
+    masks: tuple[Runs, ...] | None = None
+    keypoints: Tensor | None = None
 
 
 class Table:
     """All detections and all ground truth of a set in rows, NumPy.
 
     Detections: image, label, score, box, sorted by (label, image, falling score), equal scores as given. Truths: image,
-    label, box, area, crowd, ignored, sorted by (label, image).
+    label, box, area, crowd, ignored, sorted by (label, image). `row` and `t_row`: where each stood among all of them.
     """
 
     def __init__(self, found: Sequence[Found], truth: Sequence[Truth], most: int | None = None) -> None:
@@ -53,13 +68,13 @@ class Table:
             raise FovealError(f"image {int(image[~np.isfinite(score)][0])}: a score is no number", "mend the detector")
         order = np.lexsort((-score, image, label))  # stable: of equal scores the first stays first
         self.image, self.label, self.score, self.box = image[order], label[order], score[order], box[order]
-        self.rank = _rank(self.label, self.image)
+        self.row, self.rank = order, _rank(self.label, self.image)
         if most is not None:
             self._keep(self.rank < most)
         self._take(truth)
 
     def _keep(self, which: Bools) -> None:
-        for name in ("image", "label", "score", "box", "rank"):
+        for name in ("image", "label", "score", "box", "row", "rank"):
             setattr(self, name, getattr(self, name)[which])
 
     def _take(self, truth: Sequence[Truth]) -> None:
@@ -76,6 +91,7 @@ class Table:
         crowd = _flags([t.crowd for t in truth], counts)
         ignored = _flags([t.ignored for t in truth], counts) | crowd
         order = np.lexsort((image, label))
+        self.t_row = order
         self.t_image, self.t_label, self.t_box = image[order], label[order], box[order]
         self.t_area, self.t_crowd, self.t_ignored = area[order], crowd[order], ignored[order]
 

@@ -1,9 +1,9 @@
-"""COCO's average precision: the twelve numbers, equal to pycocotools', computed over all images at once.
+"""COCO's average precision: its numbers for boxes, masks and keypoints, equal to pycocotools', over all images at once.
 
 Lin et al., "Microsoft COCO" (ECCV 2014) and its evaluation page: AP is the mean over the IoU thresholds 0.50, 0.55, …,
 0.95 and over the classes of the precision interpolated at 101 recalls. Detections of a class in an image are taken by
-falling score, 100 at most; each takes the free ground-truth box that it overlaps most. Matches are made for all images
-at once: first detection, second detection, and so on, for ten thresholds and four ranges of area together.
+falling score, 100 at most (20 with keypoints); each takes the free truth that it overlaps most. Matches are made for
+all images at once: first detection, second detection, and so on, for all thresholds and ranges of area together.
 """
 
 from __future__ import annotations
@@ -11,40 +11,68 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from foveal.errors import FovealError
 from foveal.metrics.boxes import Bools, Floats, Found, Ints, Table, Truth
+from foveal.metrics.keypoints import Points
+from foveal.metrics.outlines import Masks
 
+By = Literal["boxes", "masks", "keypoints"]
+SHAPES: Mapping[str, By] = {"mask": "masks", "keypoint": "keypoints"}  # compared beside boxes; figures are called so
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
 _AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 _MOST = (1, 10, 100)
+_MOST_POSES = (20,)
 _NONE = -9.0  # below every overlap, and every overlap - 2
 
 
 @dataclass(frozen=True)
 class CocoFigures:
-    """`figures`: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl in this order, 0 to 1, and -1 where
-    nothing is to be found; `per_class`: AP of each class, NaN without ground truth; `precision` [10, 101, classes]."""
+    """`figures`: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl in this order, or of keypoints AP,
+    AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl; 0 to 1, and -1 where nothing is to be found; `per_class`: AP of each
+    class, NaN without ground truth; `precision` [10, 101, classes]."""
 
     figures: Mapping[str, float]
     per_class: tuple[float, ...]
     precision: Floats
 
 
-def coco(found: Sequence[Found], truth: Sequence[Truth], classes: int) -> CocoFigures:
-    """The twelve numbers of a set of images with `classes` classes, whose labels go from 0 on."""
-    table = Table(found, truth, _MOST[-1])
-    ranges = np.array(list(_AREAS.values()))  # [A, 2]
-    passed = table.t_ignored | (table.t_area < ranges[:, :1]) | (table.t_area > ranges[:, 1:])  # [A, truths]
-    matched, ignored = _matched(table, passed)
-    own = (table.box[:, 2] - table.box[:, 0]) * (table.box[:, 3] - table.box[:, 1])
-    outside = (own < ranges[:, :1]) | (own > ranges[:, 1:])  # [A, detections]
+class _Shapes(Protocol):
+    """What is compared: the areas of all detections, and how much pairs of rows, (detection, truth), have in common."""
+
+    areas: Floats
+
+    def overlaps(self, detection: Ints, truth: Ints) -> Floats: ...
+
+
+class _Boxes:
+    def __init__(self, table: Table) -> None:
+        self.areas: Floats = (table.box[:, 2] - table.box[:, 0]) * (table.box[:, 3] - table.box[:, 1])
+        self.overlaps = table.overlaps
+
+
+def coco(found: Sequence[Found], truth: Sequence[Truth], classes: int, by: By = "boxes") -> CocoFigures:
+    """The numbers of a set of images with `classes` classes, whose labels go from 0 on: twelve, of keypoints ten.
+
+    by: what tells how much a detection has in common with a truth: the IoU of boxes or of masks, or the similarity of
+    keypoints, where truths without any given are passed over. Raises FovealError where an image has none of these.
+    """
+    most = _MOST_POSES if by == "keypoints" else _MOST
+    table = Table(found, truth, most[-1])
+    shapes = _shapes(table, found, truth, by)
+    names = [name for name in _AREAS if by != "keypoints" or name != "small"]
+    ranges = np.array([_AREAS[name] for name in names])  # [A, 2]
+    unwanted = table.t_ignored | ~shapes.given.any(1) if isinstance(shapes, Points) else table.t_ignored
+    passed = unwanted | (table.t_area < ranges[:, :1]) | (table.t_area > ranges[:, 1:])  # [A, truths]
+    matched, ignored = _matched(table, shapes, passed)
+    outside = (shapes.areas < ranges[:, :1]) | (shapes.areas > ranges[:, 1:])  # [A, detections]
     ignored |= ~matched & outside[:, None]
-    places = len(_AREAS)
-    precision = np.full((places, len(THRESHOLDS), len(_RECALLS), classes), -1.0)
-    recall = np.full((places, len(_MOST), len(THRESHOLDS), classes), -1.0)
+    precision = np.full((len(names), len(THRESHOLDS), len(_RECALLS), classes), -1.0)
+    recall = np.full((len(names), len(most), len(THRESHOLDS), classes), -1.0)
     bounds = np.searchsorted(table.label, np.arange(classes + 1))
     for k in range(classes):
         wanted = (~passed[:, table.t_label == k]).sum(1)  # [A]
@@ -53,21 +81,40 @@ def coco(found: Sequence[Found], truth: Sequence[Truth], classes: int) -> CocoFi
         for a in np.flatnonzero(wanted):
             right = matched[a, :, rows][:, order]
             passed_over = ignored[a, :, rows][:, order]
-            for m, most in enumerate(_MOST):
-                first = table.rank[rows][order] < most
+            for m, count in enumerate(most):
+                first = table.rank[rows][order] < count
                 good = np.cumsum(right[:, first] & ~passed_over[:, first], 1)
                 recall[a, m, :, k] = good[:, -1] / wanted[a] if good.shape[1] else 0.0
             precision[a, :, :, k] = _interpolated(right & ~passed_over, ~right & ~passed_over, int(wanted[a]))
-    return _summary(precision, recall)
+    figures = _of_poses(precision, recall) if by == "keypoints" else _of_boxes(precision, recall)
+    own = [_mean(precision[0, :, :, k]) for k in range(classes)]
+    return CocoFigures(figures, tuple(float("nan") if value < 0 else value for value in own), precision[0])
 
 
-def _matched(table: Table, passed: Bools) -> tuple[Bools, Bools]:
-    """Which detections have a ground-truth box, and which of these boxes are ignored: both bool [A, T, detections]."""
+def given(found: Sequence[Found], truth: Sequence[Truth], by: By) -> bool:
+    """Whether all detections and all truths have what is compared."""
+    return all(getattr(one, by) is not None for one in (*found, *truth))
+
+
+def _shapes(table: Table, found: Sequence[Found], truth: Sequence[Truth], by: By) -> _Shapes:
+    if by == "boxes":
+        return _Boxes(table)
+    parts: list[list[Any]] = [[getattr(one, by) for one in kind] for kind in (found, truth)]
+    bare = next((i for kind in parts for i, part in enumerate(kind) if part is None), None)
+    if bare is not None:
+        raise FovealError(f"image {bare} has no {by} to compare", f"compare boxes, or give {by} of every image")
+    if by == "masks":
+        return Masks(table, *([mask for part in kind for mask in part] for kind in parts))
+    return Points(table, *parts)
+
+
+def _matched(table: Table, shapes: _Shapes, passed: Bools) -> tuple[Bools, Bools]:
+    """Which detections have a truth, and which of these truths are ignored: both bool [A, T, detections]."""
     areas, count = len(passed), len(THRESHOLDS)
     matched = np.zeros((areas, count, len(table.label)), bool)
     ignored = np.zeros_like(matched)
     detection, box = table.pairs()
-    overlap = table.overlaps(detection, box)
+    overlap = shapes.overlaps(detection, box)
     near = overlap >= THRESHOLDS[0] - 1e-10
     detection, box, overlap = detection[near], box[near], overlap[near]
     taken = np.zeros((areas, count, len(passed[0])), bool)
@@ -118,9 +165,9 @@ def _interpolated(right: Bools, wrong: Bools, wanted: int) -> Floats:
     return result
 
 
-def _summary(precision: Floats, recall: Floats) -> CocoFigures:
+def _of_boxes(precision: Floats, recall: Floats) -> dict[str, float]:
     """precision [A, T, 101, K] and recall [A, M, T, K], -1 where a class has nothing to be found."""
-    figures = {
+    return {
         "AP": _mean(precision[0]),
         "AP50": _mean(precision[0, 0]),
         "AP75": _mean(precision[0, 5]),
@@ -134,9 +181,16 @@ def _summary(precision: Floats, recall: Floats) -> CocoFigures:
         "ARm": _mean(recall[2, 2]),
         "ARl": _mean(recall[3, 2]),
     }
-    classes = precision.shape[-1]
-    own = [_mean(precision[0, :, :, k]) for k in range(classes)]
-    return CocoFigures(figures, tuple(float("nan") if value < 0 else value for value in own), precision[0])
+
+
+def _of_poses(precision: Floats, recall: Floats) -> dict[str, float]:
+    """The same without small objects, and with one number of detections."""
+    parts = (("AP", precision), ("AR", recall[:, 0]))
+    return {
+        f"{name}{end}": _mean(values[place])
+        for name, values in parts
+        for end, place in (("", (0,)), ("50", (0, 0)), ("75", (0, 5)), ("m", (1,)), ("l", (2,)))
+    }
 
 
 def _mean(values: Floats) -> float:

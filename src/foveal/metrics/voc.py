@@ -102,7 +102,7 @@ def mistakes(
 
 def above(found: Sequence[Found], score: float) -> list[Found]:
     """The detections that score `score` or more."""
-    return [Found(*(part[f.scores >= score] for part in f)) for f in found]
+    return [f.select(f.scores >= score) for f in found]
 
 
 def diagnosed(table: Table, threshold: float) -> tuple[Ints, Bools]:
