@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 SETTINGS = "length=1 batch_size=4 device=cpu"
 TRAIN = f"train lenet5 {SETTINGS}"
@@ -262,3 +263,17 @@ def test_weights_that_would_execute_code(refused: Refused, copy: Path) -> None:
     refused(f"{TRAIN} data=photos weights=cut.safetensors --out new", message, "download or copy it again")
     assert not Path("pwned").exists()
     assert not Path("new").exists()
+
+
+def test_a_warning_is_one_line_and_said_once(foveal: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "images/train").mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [cell]\n")
+    for name in ("a", "b"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"images/train/{name}.png")
+    (tmp_path / "labels/train/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    found = foveal("data", "convert", tmp_path, tmp_path / "new", "--format", "coco")
+    assert found.status == 0
+    warned = [line for line in found.err.splitlines() if "b.png" in line]
+    assert len(warned) == 1 and warned[0].startswith("foveal: warning: ") and "has no text file" in warned[0]
+    assert "UserWarning" not in found.err

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import traceback
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -21,6 +22,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # into a file or a pipe Windows would write another encoding
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     debug = "--debug" in sys.argv
+    if not debug:
+        warnings.showwarning = _Plainly()
     sys.argv = [word for word in sys.argv if word != "--debug"]  # it may stand anywhere
     try:
         sys.exit(app(prog_name="foveal", standalone_mode=False) or 0)  # the status of typer.Exit
@@ -36,6 +39,27 @@ def main() -> None:
         print(f"foveal: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of foveal; the same command with --debug shows where.", file=sys.stderr)
         sys.exit(1)
+
+
+class _Plainly:
+    """Shows a warning as one line on stderr, without the place in our code, and each text once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = str(message)
+        if text not in self._said:
+            self._said.add(text)
+            print(f"foveal: warning: {text}", file=file or sys.stderr)
 
 
 def _leave(message: object, error: BaseException, debug: bool) -> NoReturn:
