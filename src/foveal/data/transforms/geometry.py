@@ -295,12 +295,12 @@ def warp(images: Tensor, motions: Motions | Sequence[Motion], fill: int = 0) -> 
     """
     count, _, height, width = images.shape
     rows = np.asarray(motions, dtype=np.float64).reshape(count, len(Motion._fields))
-    matrix = torch.from_numpy(_inverses(rows, height, width).astype(np.float32))  # [B, 6]
-    a, b, c, d, e, f = matrix.view(count, 6, 1, 1).unbind(1)
+    matrix = torch.from_numpy(_inverses(rows, height, width).astype(np.float32))
+    # The place (x, y) as the complex number x + iy: one pass over the grid, where two coordinates would take three.
+    across, down, start = torch.complex(matrix[:, :3], matrix[:, 3:]).view(count, 3, 1, 1).unbind(1)
     x = ((torch.arange(width) + 0.5) * 2 / width - 1).view(1, 1, width)
     y = ((torch.arange(height) + 0.5) * 2 / height - 1).view(1, height, 1)
-    # Complex numbers: the fastest way to lay x and y side by side.
-    grid = torch.view_as_real(torch.complex(a * x + (b * y + c), d * x + (e * y + f)))
+    grid = torch.view_as_real(across * x + (down * y + start))
     return sampled(images, grid, fill)
 
 
