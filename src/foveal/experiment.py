@@ -123,7 +123,7 @@ def repeat(recipe: Recipe | str, seeds: Sequence[int], /, *, quick: bool = False
 
 def compared_on(recipe: Recipe) -> str:
     """The split on which several runs of a recipe are compared. FovealError when its data has none to spare."""
-    splits = data_splits(recipe.data)
+    splits = data_splits(recipe.data, recipe.task)
     split = "test" if "test" in splits else "val"
     if split not in splits and not recipe.holdout:
         raise FovealError(

@@ -11,6 +11,8 @@ from PIL import Image
 from small_networks import recipe
 
 from foveal.data.convert import convert
+from foveal.data.formats import voc, voc_masks
+from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.training.console import Console
 from foveal.training.inputs import open_inputs
@@ -61,6 +63,18 @@ def test_the_fingerprint_is_of_the_images_not_of_the_path(
     assert fingerprint("moved") == here
     next((tmp_path / "moved").rglob("*.jpg")).write_bytes(b"")
     assert fingerprint("moved") != here
+
+
+def test_splits_are_those_of_the_task(tmp_path: Path) -> None:
+    """A folder of Pascal VOC holds boxes and masks, whose lists differ."""
+    voc.example(tmp_path)
+    voc_masks.example(tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").unlink()
+    found = open_inputs(recipe(data=str(tmp_path), task="segment", holdout=0))
+    assert found.test is not None and len(found.test) == len(voc_masks.open(tmp_path, "test"))
+    assert len(found.train) == len(voc_masks.open(tmp_path, "train"))
+    with pytest.raises(FovealError, match="no training split"):
+        open_inputs(recipe(data=str(tmp_path), task="detect"))
 
 
 def test_validation_decodes_as_the_final_evaluation_does(tmp_path: Path) -> None:

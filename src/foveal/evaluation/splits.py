@@ -25,7 +25,7 @@ def open_split(run: Run, split: str, data: str | None = None) -> VisionSet:
     """
     source = run.recipe.data if data is None else data
     own = is_own(run, source)
-    splits = data_splits(source)
+    splits = data_splits(source, run.recipe.task)
     cut = own and "val" not in splits and run.recipe.holdout > 0  # the validation split was taken from training
     if split not in splits and not (cut and split == "val"):
         there = [*splits, *(["val"] if cut else [])]

@@ -74,7 +74,7 @@ def open_inputs(
     The validation split is the data's own, else `holdout` of the training split, stratified and seeded. Where the names
     of the `unreadable` are known, nothing is decoded; else `progress` is called with (files read, files of the split).
     """
-    splits = data_splits(recipe.data)
+    splits = data_splits(recipe.data, recipe.task)
     if "train" not in splits:
         raise FovealError(
             f"{recipe.data} has no training split, only {', '.join(splits)}", "add a folder or file train"
