@@ -64,6 +64,29 @@ def test_ssd300(real_data: Callable[[str], Path]) -> None:
     compared(ours, theirs, photographs(real_data("bccd"), 300, 300), least=50)
 
 
+def test_keypoint_rcnn(real_data: Callable[[str], Path]) -> None:
+    theirs = detection.keypointrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, image_mean=[0.0] * 3, image_std=[1.0] * 3, min_size=128, max_size=160,
+        rpn_pre_nms_top_n_test=100, rpn_post_nms_top_n_test=100, box_detections_per_img=10,
+    )  # fmt: skip
+    lively(theirs, "cls_score", 0.2, 0.1)
+    ours = loaded(create("keypoint_rcnn", proposals=100, most=10), theirs)
+    images = photographs(real_data("bccd"), 128, 160)
+    wanted = compared(ours, theirs, images, least=5)
+    with torch.inference_mode():
+        for one, other in zip(ours.detect(images), wanted, strict=True):
+            assert one["keypoints"].shape == other["keypoints"].shape
+            apart = (one["keypoints"] - other["keypoints"])[..., :2].abs().amax(-1)
+            # a peak may have an equal beside it, which the last bit decides
+            assert (apart <= NEAR * 160).float().mean() > 0.97
+        boxes = [one["boxes"] for one in wanted]
+        heads, maps = theirs.roi_heads, theirs.backbone(images)
+        sizes = [tuple(images.shape[2:])] * len(images)
+        logits = heads.keypoint_predictor(heads.keypoint_head(heads.keypoint_roi_pool(maps, boxes, sizes)))
+        found = ours.heat(ours.backbone(images), boxes)
+    assert (found - logits).abs().max() <= NEAR * float(logits.abs().max())
+
+
 def test_mask_and_faster_rcnn_fpn(real_data: Callable[[str], Path]) -> None:
     theirs = detection.maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, image_mean=[0.0] * 3, image_std=[1.0] * 3, min_size=128, max_size=160,

@@ -24,6 +24,8 @@ from foveal.recipes import resolve
         ("rcnn_voc", {"lr": 1e-3, "length": 70_000, "gamma": 0.1, "options": {"boxes_layer": "pool5"}}),
         ("faster_rcnn_voc", {"batch_size": 1, "lr": 1e-3, "length": 80_000, "milestones": (60_000,)}),
         ("faster_rcnn_fpn_coco", {"batch_size": 16, "lr": 0.02, "length": 80_000, "weight_decay": 1e-4}),
+        ("mask_rcnn_coco", {"batch_size": 16, "lr": 0.02, "length": 160_000, "milestones": (120_000,)}),
+        ("keypoint_rcnn_coco", {"lr": 0.02, "length": 90_000, "milestones": (60_000, 80_000)}),
     ],
 )
 def test_the_papers(name: str, settings: dict[str, object]) -> None:

@@ -31,7 +31,7 @@ def predict(
     overlay: Annotated[Path | None, typer.Option(help="Masks: draw the one image's classes over it, PNG.")] = None,
     out: Annotated[Path | None, typer.Option(help="Masks: write NAME.png and NAME.overlay.png there.")] = None,
     tile: Annotated[int, typer.Option(min=0, help="Masks: largest side looked at as one; 0: the recipe's.")] = 0,
-    draw: Annotated[Path | None, typer.Option(help="Boxes: write NAME.png with them drawn there.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Boxes: write NAME.png with all that was found.")] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Boxes: the least score; by default 0.5.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     checkpoint: Checkpoint = "best",

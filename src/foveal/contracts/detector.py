@@ -103,6 +103,8 @@ def _detections(network: Network) -> str:
         boxes, scores, labels = (one[key] for key in _ENTRIES)
         if boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
             raise Violation(f"boxes {list(boxes.shape)}, scores {list(scores.shape)}, labels {list(labels.shape)}")
+        if short := [key for key, value in one.items() if len(value) != len(scores)]:
+            raise Violation(f"not one entry a box: {listed(short)}")
         if (scores[:-1] < scores[1:]).any():
             raise Violation("scores rise")
         if ((boxes < 0) | (boxes > boxes.new_tensor((width, height, width, height)))).any():
@@ -123,7 +125,7 @@ def _facts(network: Network) -> str:
 
 
 def _targets(network: Network, images: Tensor) -> Sequence[dict[str, Tensor]]:
-    """Two boxes an image, of two classes, with masks; of more than two images the second one is empty."""
+    """Two boxes an image, of two classes, with masks and keypoints; of more than two images the second one is empty."""
     height, width = images.shape[2:]
     size = torch.tensor((width, height, width, height))
     boxes = torch.tensor(((0.1, 0.1, 0.5, 0.7), (0.4, 0.3, 0.9, 0.9))) * size
@@ -131,7 +133,10 @@ def _targets(network: Network, images: Tensor) -> Sequence[dict[str, Tensor]]:
     masks = torch.zeros(2, height, width, dtype=torch.bool)
     for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True):
         mask[top:bottom, left:right] = True
-    full = {"boxes": boxes, "labels": labels, "masks": masks}
+    across = torch.linspace(0.2, 0.8, getattr(network.model, "keypoints", 1))
+    points = boxes[:, None, :2] + across[None, :, None] * (boxes[:, None, 2:] - boxes[:, None, :2])
+    keypoints = torch.cat((points, torch.full_like(points[..., :1], 2)), -1)
+    full = {"boxes": boxes, "labels": labels, "masks": masks, "keypoints": keypoints}
     empty = {key: value[:0] for key, value in full.items()}
     return [empty if i == 1 and len(images) > 2 else full for i in range(len(images))]
 

@@ -64,6 +64,38 @@ def boxed(image: Tensor, marks: Sequence[tuple[Sequence[float], Colour, str]]) -
     return picture
 
 
+def tinted(image: Tensor, masks: Sequence[tuple[Tensor, Colour]]) -> Tensor:
+    """A picture, uint8 [C, H, W], whose objects have colours, half and half: bool [H, W] each → uint8 [3, H, W].
+
+    Later ones lie on top.
+    """
+    result = image.expand(3, -1, -1).clone()
+    for mask, colour in masks:
+        inside = mask.to(result.device)
+        result[:, inside] = (image.expand(3, -1, -1)[:, inside].float() / 2 + torch.tensor(colour)[:, None] / 2).byte()
+    return result
+
+
+def posed(
+    picture: Image.Image, poses: Sequence[tuple[Tensor, Colour]], edges: Sequence[tuple[int, int]], least: float
+) -> Image.Image:
+    """The picture with keypoints and the lines between them drawn on it: float32 [J, 3] each, x, y in pixels, and how
+    sure; those below `least` are left out with their lines."""
+    draw = ImageDraw.Draw(picture)
+    line = max(1, round(min(picture.size) / 240))
+    for points, colour in poses:
+        places = [(x, y) if sure >= least else None for x, y, sure in points.tolist()]
+        for a, b in edges:
+            if (start := places[a]) is not None and (end := places[b]) is not None:
+                draw.line((start, end), fill=colour, width=line)
+        for place in places:
+            if place is not None:
+                x, y = place
+                radius = 1.5 * line
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=PAPER)
+    return picture
+
+
 def _readable_on(colour: Colour) -> Colour:
     """Ink or paper, whichever stands out."""
     red, green, blue = colour

@@ -32,6 +32,7 @@ from foveal.metrics.calibration import Calibration, calibration
 from foveal.metrics.classification import PerClass, confusion_matrix, per_class, top_k_wrong
 from foveal.tasks import task
 from foveal.training.checkpoint import replace_file
+from foveal.tasks.detect import with_targets
 from foveal.training.inputs import Reduced
 from foveal.training.run import Run
 from foveal.training.trained import Trained
@@ -177,7 +178,7 @@ def evaluate(
         detector = run.detector(checkpoint)
         if own:
             detector.remember(run.path)
-        found = measure(detector, images, functions)
+        found = measure(detector, with_targets(images, detector.model), functions)
         boxes = box_evaluation(found, {**about, "names": tuple(names)})
         if saved is not None:
             save_boxes(saved, boxes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from foveal.data.outlines import Runs
 from foveal.errors import FovealError
 from foveal.evaluation.base import Measurement
 from foveal.evaluation.masks import FIGURES, PREDICTIONS
 from foveal.metrics.boxes import Found, Table, Truth
-from foveal.metrics.coco import CocoFigures, coco
+from foveal.metrics.coco import SHAPES, CocoFigures, coco, given
 from foveal.metrics.voc import Curve, judged, mistakes, voc
 from foveal.training.checkpoint import replace_file
 
-_FOUND = ("boxes", "scores", "labels")
-_TRUTH = ("boxes", "labels", "ignored", "crowd", "area")
+_FOUND = ("boxes", "scores", "labels", "masks", "keypoints")
+_TRUTH = ("boxes", "labels", "ignored", "crowd", "area", "masks", "keypoints")
+
+
+_WIDE = len("keypoint AP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,15 @@ class BoxEvaluation(Measurement):
         return coco(self.found, self.truth, len(self.classes))
 
     @cached_property
+    def shapes(self) -> Mapping[str, CocoFigures]:
+        """The same by masks ("mask"), twelve, or keypoints ("keypoint"), ten, of a detector that gives them."""
+        return {
+            name: coco(self.found, self.truth, len(self.classes), by)
+            for name, by in SHAPES.items()
+            if given(self.found, self.truth, by)
+        }
+
+    @cached_property
     def score(self) -> float:
         """The score from which on detections, all classes together, have the best F1 at IoU 0.5."""
         table = Table(self.found, self.truth)
@@ -71,8 +85,8 @@ class BoxEvaluation(Measurement):
 
     @cached_property
     def class_table(self) -> list[dict[str, Any]]:
-        """Of each class: name, boxes to be found, ap50 and ap, and precision and recall from `score` on: in %, None
-        where there is nothing to compute from."""
+        """Of each class: name, boxes to be found, ap50 and ap, precision and recall from `score` on, and mask_ap or
+        keypoint_ap of a detector that gives these: in %, None where there is nothing to compute from."""
         return [self._row(k) for k in range(len(self.classes))]
 
     def _row(self, k: int) -> dict[str, Any]:
@@ -86,6 +100,7 @@ class BoxEvaluation(Measurement):
             "ap": 100 * self.coco.per_class[k] if there else None,
             "precision": 100 * float(curve.precision[count - 1]) if count else None,
             "recall": (100 * float(curve.recall[count - 1]) if count else 0.0) if there else None,
+            **{f"{name}_ap": _known(figures.per_class[k]) for name, figures in self.shapes.items()},
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -99,7 +114,8 @@ class BoxEvaluation(Measurement):
             "images": self.images,
             "note": self.note,
             "metrics": dict(self.metrics),
-            "coco": {name: None if value < 0 else 100 * value for name, value in self.coco.figures.items()},
+            "coco": _in_percent(self.coco),
+            **{f"{name}_coco": _in_percent(figures) for name, figures in self.shapes.items()},
             "score": self.score,
             "mistakes": dict(self.mistakes),
             "classes": self.class_table,
@@ -112,11 +128,13 @@ class BoxEvaluation(Measurement):
         width = max(map(len, self.metrics))
         lines += [f"{name.replace('_', ' '):<{width + 1}} {value:6.2f} %" for name, value in self.metrics.items()]
         longest = max(5, *(len(name) for name in self.classes))
-        lines += ["", f"{'class':<{longest}}    AP50      AP  precision  recall   boxes"]
+        heads = "".join(f"  {name + ' AP':>{_WIDE}}" for name in self.shapes)
+        lines += ["", f"{'class':<{longest}}    AP50      AP  precision  recall   boxes{heads}"]
         for row in self.class_table:
             ap50, ap, precision, recall = (_percent(row[key]) for key in ("ap50", "ap", "precision", "recall"))
+            more = "".join(f"  {_percent(row[f'{name}_ap']):>{_WIDE}}" for name in self.shapes)
             lines.append(
-                f"{row['name']:<{longest}}  {ap50:>6}  {ap:>6}  {precision:>9}  {recall:>6}  {row['boxes']:>6,}"
+                f"{row['name']:<{longest}}  {ap50:>6}  {ap:>6}  {precision:>9}  {recall:>6}  {row['boxes']:>6,}{more}"
             )
         told = ", ".join(f"{count:,} {kind}" for kind, count in self.mistakes.items())
         lines += ["", f"at a score of {self.score:.2f} (best F1): {told}"]
@@ -173,7 +191,11 @@ def _flat(records: Sequence[Any], keys: Sequence[str]) -> dict[str, Any]:
     """The records of all images as one array each key, and `counts` of each image; keys that none has are left out."""
     counts = np.array([len(record.labels) for record in records])
     known = [key for key in keys if all(getattr(record, key) is not None for record in records)]
-    joined = {key: torch.cat([getattr(record, key) for record in records]).numpy() for key in known}
+    joined = {key: torch.cat([getattr(record, key) for record in records]).numpy() for key in known if key != "masks"}
+    if "masks" in known:
+        masks = [mask for record in records for mask in record.masks]
+        joined["mask_sizes"] = np.array([(mask.height, mask.width, len(mask.counts)) for mask in masks]).reshape(-1, 3)
+        joined["mask_runs"] = np.concatenate([np.zeros(0, np.int64), *(mask.counts for mask in masks)])
     return {"counts": counts, **joined}
 
 
@@ -182,12 +204,32 @@ def _each(arrays: Mapping[str, Any], kind: str, keys: Sequence[str]) -> list[lis
     counts = arrays[f"{kind}_counts"]
     places = np.cumsum(counts)[:-1]
     columns: list[Sequence[Any]] = [
-        [torch.from_numpy(part) for part in np.split(arrays[f"{kind}_{key}"], places)]
+        _masks(arrays, kind, counts)
+        if key == "masks" and f"{kind}_mask_runs" in arrays
+        else [torch.from_numpy(part) for part in np.split(arrays[f"{kind}_{key}"], places)]
         if f"{kind}_{key}" in arrays
         else [None] * len(counts)
         for key in keys
     ]
     return [list(parts) for parts in zip(*columns, strict=True)]
+
+
+def _masks(arrays: Mapping[str, Any], kind: str, counts: Any) -> list[tuple[Runs, ...]]:
+    """The masks of each image, of which there are `counts`."""
+    sizes = arrays[f"{kind}_mask_sizes"]
+    runs = np.split(arrays[f"{kind}_mask_runs"], np.cumsum(sizes[:, 2])[:-1]) if len(sizes) else []
+    masks = iter([Runs(own, int(h), int(w)) for own, (h, w, _) in zip(runs, sizes, strict=True)])
+    return [tuple(next(masks) for _ in range(count)) for count in counts.tolist()]
+
+
+def _in_percent(figures: CocoFigures) -> dict[str, float | None]:
+    """COCO's numbers, None where nothing is to be found."""
+    return {name: None if value < 0 else 100 * value for name, value in figures.figures.items()}
+
+
+def _known(share: float) -> float | None:
+    """A share in %, None for NaN."""
+    return None if math.isnan(share) else 100 * share
 
 
 def _percent(value: float | None) -> str:

@@ -62,7 +62,9 @@ def predictions(
     if opened.recipe.task == "detect":
         if not 0 <= score <= 1:
             raise FovealError(f"score={score:g}", "give a number from 0 to 1")
-        return predict_boxes(opened.detector(checkpoint), find_pictures(files), score, strict=strict)
+        return predict_boxes(
+            opened.detector(checkpoint), find_pictures(files), score, strict=strict, pose=opened.pose
+        )
     if top < 1:
         raise FovealError(f"top={top}: at least one class must be asked for", "leave it out for the best five")
     recogniser = opened.predictor(checkpoint)

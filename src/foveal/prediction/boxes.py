@@ -1,4 +1,4 @@
-"""What a detector sees in pictures: boxes with a class and a score each, in the picture's own pixels."""
+"""What a detector sees in pictures: boxes with a class and a score, masks or keypoints, in the picture's own pixels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from torch import Tensor
 
 from foveal.data import drawing
 from foveal.data.image import load_image
+from foveal.data.outlines import Runs
+from foveal.data.pose import Pose
 from foveal.errors import FovealError
+from foveal.metrics.boxes import Found
 from foveal.prediction.files import viewer
 from foveal.protocols._ahead import ahead
 from foveal.training.detector import Detector
 
 _TOGETHER = 16  # pictures that are decoded and looked at together
+_SURE = 0.05  # how probable a keypoint's place is that is drawn
 _View = tuple[Tensor, tuple[int, int]]  # the prepared picture, the original's height and width
 
 
@@ -28,7 +32,9 @@ class BoxPrediction:
     """The objects found on one file, best first, or the reason why it could not be read.
 
     `boxes` float32 [K, 4] (x1, y1, x2, y2 in pixels of the picture), `scores` float32 [K] falling, in 0 … 1, `labels`
-    int64 [K]: places in `classes`; `size`: the picture's width and height.
+    int64 [K]: places in `classes`; `size`: the picture's width and height. Of a network that finds them, K `masks` as
+    run lengths (`.mask()` is bool [H, W]), or keypoints float32 [K, J, 3] (x, y in pixels, how probable that place is)
+    and the `pose` that names them.
     """
 
     file: str
@@ -38,21 +44,33 @@ class BoxPrediction:
     scores: Tensor
     labels: Tensor
     error: str | None = None
+    masks: tuple[Runs, ...] | None = None
+    keypoints: Tensor | None = None
+    pose: Pose | None = None
 
     def drawn(self) -> Image.Image:
-        """The picture, read again, with the boxes in the colours of their classes, the best on top.
+        """The picture, read again, with the boxes in the colours of their classes, the best on top; masks as a tint,
+        keypoints of a probability of 0.05 and more with the lines that join them.
 
         Raises FovealError for a picture that could not be read.
         """
         if self.error is not None:
             raise FovealError(f"{self.file} was not read: {self.error}", "nothing can be drawn")
-        count = len(self.classes)
-        rows = zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True)
-        marks = [
-            (box, drawing.class_colour(label, count), f"{self.classes[label]} {score:.2f}")
-            for box, score, label in rows
+        colours = [drawing.class_colour(label, len(self.classes)) for label in self.labels.tolist()]
+        words = [
+            f"{self.classes[label]} {score:.2f}"
+            for label, score in zip(self.labels.tolist(), self.scores.tolist(), strict=True)
         ]
-        return drawing.boxed(load_image(self.file, mode=None), marks[::-1])
+        image = load_image(self.file, mode=None)
+        if self.masks is not None:
+            image = drawing.tinted(
+                image, [(mask.mask(), colour) for mask, colour in zip(self.masks, colours, strict=True)][::-1]
+            )
+        picture = drawing.boxed(image, list(zip(self.boxes.tolist(), colours, words, strict=True))[::-1])
+        if self.keypoints is None:
+            return picture
+        poses = list(zip(self.keypoints, colours, strict=True))[::-1]
+        return drawing.posed(picture, poses, self.pose.edges if self.pose else (), _SURE)
 
     def save_drawing(self, file: str | os.PathLike[str]) -> Path:
         """Write `drawn` as PNG. FovealError for another ending or a bad place."""
@@ -63,16 +81,24 @@ class BoxPrediction:
         return place
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: file, size and the boxes, or the error."""
+        """Plain values: file, size and the boxes, or the error; masks as COCO's run lengths, keypoints by name."""
         if self.error is not None:
             return {"file": self.file, "error": self.error}
         rows = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
-        return {
-            "file": self.file,
-            "width": self.size[0],
-            "height": self.size[1],
-            "boxes": [{"name": self.classes[label], "score": score, "box": box} for label, score, box in rows],
-        }
+        boxes: list[dict[str, Any]] = [
+            {"name": self.classes[label], "score": score, "box": box} for label, score, box in rows
+        ]
+        for n, box in enumerate(boxes):
+            if self.masks is not None:
+                box["mask"] = self.masks[n].as_json()
+            if self.keypoints is not None:
+                box["keypoints"] = self._named(self.keypoints[n])
+        return {"file": self.file, "width": self.size[0], "height": self.size[1], "boxes": boxes}
+
+    def _named(self, points: Tensor) -> list[dict[str, Any]]:
+        names = self.pose.names if self.pose else [str(j) for j in range(len(points))]
+        rows = zip(names, points.tolist(), strict=True)
+        return [{"name": name, "x": x, "y": y, "score": score} for name, (x, y, score) in rows]
 
     def text(self) -> str:
         """One line for the terminal: how many of each class."""
@@ -84,12 +110,12 @@ class BoxPrediction:
 
 
 def predict_boxes(
-    detector: Detector, paths: Sequence[str], score: float = 0.5, *, strict: bool = False
+    detector: Detector, paths: Sequence[str], score: float = 0.5, *, strict: bool = False, pose: Pose | None = None
 ) -> Iterator[BoxPrediction]:
     """One BoxPrediction per file, in order, with the boxes that score `score` or more.
 
-    Pictures are decoded and prepared in threads; those of one size then are looked at together. With `strict` raises
-    FovealError for a file that cannot be read.
+    Pictures are decoded and prepared in threads; those of one size then are looked at together. `pose` names the
+    keypoints that the detector gives. With `strict` raises FovealError for a file that cannot be read.
     """
 
     def view(image: Tensor, path: str) -> _View:
@@ -108,10 +134,19 @@ def predict_boxes(
                 yield BoxPrediction(path, detector.classes, (0, 0), *_NOTHING, error=one)
                 continue
             parts = next(found)
-            kept = parts["scores"] >= score
-            boxes, scores, labels = (parts[key][kept] for key in ("boxes", "scores", "labels"))
+            kept = Found(**parts).select(parts["scores"] >= score)
             height, width = one[1]
-            yield BoxPrediction(path, detector.classes, (width, height), boxes, scores, labels)
+            yield BoxPrediction(
+                path,
+                detector.classes,
+                (width, height),
+                kept.boxes,
+                kept.scores,
+                kept.labels,
+                masks=kept.masks,
+                keypoints=kept.keypoints,
+                pose=pose,
+            )
         done += len(views)
 
 

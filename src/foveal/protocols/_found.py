@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foveal.data.outlines import encoded
+from foveal.data.pose import joined
 from foveal.errors import FovealError
 from foveal.metrics.boxes import Found, Truth
 from foveal.protocols._ahead import ahead
@@ -26,14 +28,13 @@ def compared(predict: Any, dataset: Any, batch_size: int) -> tuple[list[Found], 
     def sample(i: int) -> _Sample:
         image, target = dataset[i]
         size = (image.shape[-2], image.shape[-1])
-        plain = {key: value.as_subclass(Tensor) for key, value in target.items()}
-        return predict.prepare(torch.as_tensor(image)), size, plain
+        return predict.prepare(torch.as_tensor(image)), size, joined(target)
 
     found: list[Found] = []
     truth: list[Truth] = []
     for samples in ahead(range(len(dataset)), sample, batch_size):
         seen = predict.located([image for image, _, _ in samples], [size for _, size, _ in samples])
-        found += [Found(one["boxes"], one["scores"], one["labels"]) for one in seen]
+        found += [Found(**one) for one in seen]
         truth += [_truth(target) for _, _, target in samples]
     if not any(_wanted(there) for there in truth):
         raise FovealError(f"none of the {len(truth):,} images has a box to be found", "choose a split with objects")
@@ -42,7 +43,9 @@ def compared(predict: Any, dataset: Any, batch_size: int) -> tuple[list[Found], 
 
 def _truth(target: dict[str, Tensor]) -> Truth:
     parts = (target.get(key) for key in ("difficult", "crowd", "area"))
-    return Truth(target["boxes"], target["labels"], *parts)
+    masks = target.get("masks")
+    runs = None if masks is None else tuple(encoded(mask, *masks.shape[1:]) for mask in masks)
+    return Truth(target["boxes"], target["labels"], *parts, runs, target.get("keypoints"))
 
 
 def _wanted(there: Truth) -> bool:

@@ -25,6 +25,7 @@ from foveal.training.run import Run
 _SIDES = (320, 220, 130)  # pixels of pictures
 _CURVES = 12  # classes in one chart; of more, those with the least AP
 _MEASURED = (("curves", "Curves"), ("classes", "Classes"), ("mistakes", "Mistakes"))
+_COMPARED = {"mask": "the IoU of masks", "keypoint": "the similarity of keypoints (OKS)"}
 _MEANING = {
     "localisation": "the right class, but an IoU of 0.1 to 0.5",
     "confusion": "an object of another class",
@@ -133,22 +134,24 @@ def _hull(precision: Floats) -> Floats:
 def _classes(e: BoxEvaluation) -> Html:
     """Every class, the worst first."""
     order = sorted(range(len(e.classes)), key=lambda i: (e.class_table[i]["ap50"] or 0.0, e.classes[i]))
+    more = [f"{name}_ap" for name in e.shapes]
     rows = []
     for i in order:
         row = e.class_table[i]
         rows.append(
             [
                 named(i, e.classes),
-                *(escape(percent(row[key])) for key in ("ap50", "ap", "precision", "recall")),
+                *(escape(percent(row[key])) for key in ("ap50", "ap", *more, "precision", "recall")),
                 escape(f"{row['boxes']:,}"),
                 tag("span", tag("i", style=f"width:{row['ap50'] or 0:.1f}%"), class_="bar"),
             ]
         )
-    head = ("class", "AP50", "AP", "precision", "recall", "objects", "")
+    head = ("class", "AP50", "AP", *(f"{name} AP" for name in e.shapes), "precision", "recall", "objects", "")
     said = "The worst first. AP50: PASCAL VOC's average precision at IoU 0.5; AP: COCO's mean over IoU 0.50 to 0.95. "
+    said += "".join(f"{name.capitalize()} AP: the same by {_COMPARED[name]}. " for name in e.shapes)
     said += f"Precision and recall: of detections that score {e.score:.2f} or more, where all classes together have "
     said += "the best F1. A dash: nothing to compute from."
-    return section("classes", "Classes", paragraph(said), table(head, rows, numbers=(1, 2, 3, 4, 5)))
+    return section("classes", "Classes", paragraph(said), table(head, rows, numbers=range(1, 6 + len(more))))
 
 
 def _mistakes(e: BoxEvaluation, pictures: Galleries | None) -> Html:

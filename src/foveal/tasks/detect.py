@@ -11,11 +11,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from foveal.data.boxset import BoxSet
+from foveal.data.dataset import VisionSet
 from foveal.errors import FovealError
 from foveal.tasks.base import Task
 
-Detections = dict[str, Tensor]  # boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]; perhaps masks
+Detections = dict[str, Tensor]  # boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]; see `predict`
 _PARTS = ("losses", "detect")
+_OF_IMAGES = ("proposals",)  # what targets hold that is not of the objects
 
 
 def losses(model: nn.Module, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -23,21 +26,64 @@ def losses(model: nn.Module, images: Tensor, targets: Sequence[dict[str, Tensor]
 
     `images` are normalised, float [B, C, H, W]; `targets` one dictionary an image: `boxes` float32 [K, 4]
     (x1, y1, x2, y2 in pixels of the image), `labels` int64 [K] from 0 on; `proposals` float32 [P, 4] for a detector
-    that is told where to look.
+    that is told where to look. Regions of a crowd, where `crowd` bool [K] is true, teach nothing: they are no object.
     """
     detector: Any = model
-    terms: dict[str, Tensor] = detector.losses(images, targets)
+    terms: dict[str, Tensor] = detector.losses(images, [_single(target) for target in targets])
     return terms
+
+
+def _single(target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The target without regions of a crowd."""
+    if "crowd" not in target or not bool(target["crowd"].any()):
+        return target
+    kept = ~target["crowd"]
+    return {key: value if key in _OF_IMAGES else value[kept] for key, value in target.items()}
 
 
 def predict(model: nn.Module, images: Tensor, proposals: Sequence[Tensor] | None = None) -> list[Detections]:
     """What the detector finds on normalised images [B, C, H, W], an entry for each: boxes in pixels, best first.
 
-    proposals: of each image the windows [P, 4] to look at, for a detector that takes them.
+    proposals: of each image the windows [P, 4] to look at, for a detector that takes them. Some detectors also give
+    `masks`, float32 [K, m, m] in 0 … 1, over each box, or `keypoints`, float32 [K, J, 3]: x, y in pixels, and how
+    probable that place is.
     """
     detector: Any = model
     found: list[Detections] = detector.detect(images) if proposals is None else detector.detect(images, proposals)
     return found
+
+
+def with_targets(images: VisionSet, model: nn.Module) -> VisionSet:
+    """The set with what the network learns from and is compared with besides boxes: its `targets`, "masks" or
+    "keypoints".
+
+    Raises FovealError for a set that has not all of that: an object without outline, other keypoints than the
+    network's.
+    """
+    wanted: tuple[str, ...] = getattr(model, "targets", ())
+    if not isinstance(images, BoxSet):
+        return images
+    if "keypoints" in wanted:
+        _check_pose(images, model)
+    if "masks" not in wanted:
+        return images
+    images.check_outlines("train a detector of boxes on these data")
+    return images.with_masks()
+
+
+def _check_pose(images: BoxSet, model: nn.Module) -> None:
+    name, count = type(model).__name__, getattr(model, "keypoints", 0)
+    if images.pose is None:
+        raise FovealError(
+            f"{images.name(0)}: its objects have no keypoints, and {name} learns from them",
+            "give data with keypoints (COCO's person_keypoints files have some), or train a detector of boxes",
+        )
+    names = images.pose.names
+    if len(names) != count:
+        raise FovealError(
+            f"the objects have {len(names)} keypoints ({', '.join(names[:3])}, …), the network {count}",
+            f"set options.keypoints={len(names)}",
+        )
 
 
 def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input: tuple[int, int, int]) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.data.dataset import ArraySet, ImageSet, VisionSet, only, stratified
 from foveal.data.loader import Loader
 from foveal.data.open import AnySet, data_splits, open_data, readable, root_of
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
+from foveal.tasks.detect import with_targets
 from foveal.training.recipe import Recipe
 
 _BATCH = 256  # images per forward pass of an evaluation
@@ -49,6 +50,7 @@ class Inputs:
         """The content of data.json: classes, counts, what was skipped and a fingerprint of names and labels."""
         sets = {"train": self.train, "val": self.val, "test": self.test}
         there = {name: part for name, part in sets.items() if part is not None}
+        pose = getattr(self.train, "pose", None)
         return {
             "source": source,
             "classes": list(self.classes),
@@ -56,7 +58,13 @@ class Inputs:
             "watched": self.watched_name,
             "skipped": [list(pair) for pair in self.skipped],
             "fingerprint": _fingerprint(there, source),
+            **({} if pose is None else {"pose": pose.as_json()}),
         }
+
+    def asked_by(self, model: nn.Module) -> Inputs:
+        """The same with what the network learns from besides boxes; see `tasks.detect.with_targets`."""
+        sets = {name: getattr(self, name) for name in ("train", "val", "test")}
+        return replace(self, **{name: with_targets(part, model) for name, part in sets.items() if part is not None})
 
     def describe(self) -> str:
         """One line for the log."""

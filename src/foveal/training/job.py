@@ -53,6 +53,7 @@ class Job:
             classify.check_smoothing(self.model, recipe.label_smoothing)
         facts = device.probe(self.model, recipe.input)
         self.task.check(self.model, facts.output, len(inputs.classes), recipe.input)
+        inputs = self.inputs = inputs.asked_by(self.model)
         self.plan = transfer.plan(recipe, self.model, len(inputs.train), len(inputs.classes))
         self.losses = objective(recipe, inputs)
         self.placement = device.choose(recipe, facts, group.local_rank)

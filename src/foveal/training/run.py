@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from foveal import models
+from foveal.data.pose import Pose
 from foveal.errors import FovealError
 from foveal.training import checkpoint, mean_image
 from foveal.training.detector import Detector
@@ -71,6 +72,12 @@ class Run:
         return tuple(str(name) for name in self.data["classes"])
 
     @property
+    @property
+    def pose(self) -> Pose | None:
+        """The keypoints of the training images' objects, None where they have none."""
+        told = self.data.get("pose")
+        return None if told is None else Pose.from_json(told)
+
     def position(self) -> dict[str, Any]:
         """position.json of the last checkpoint: step, total, finished ("" while there is more to do), best, …"""
         return dict(checkpoint.load(self.path, "last").position)

@@ -1,21 +1,25 @@
-"""Mask R-CNN: Faster R-CNN with one branch more, which says for each box which of its pixels are the object's.
+"""Mask R-CNN: Faster R-CNN with one branch more, for the pixels of each object, or for its keypoints.
 
-K. He, G. Gkioxari, P. Dollár, R. Girshick, «Mask R-CNN», ICCV 2017, section 3 and figure 4 (right): four 3x3
+K. He, G. Gkioxari, P. Dollár, R. Girshick, «Mask R-CNN», ICCV 2017. Masks, section 3 and figure 4 (right): four 3x3
 convolutions on 14x14 cells of each box, one transposed to 28x28, a mask for each class; the class branch chooses.
+Keypoints, section 5: eight 3x3 convolutions of 512 maps on 14x14 cells, one transposed, and bilinear to 56x56; of each
+keypoint one cell is right, in a softmax over all of them.
 
-torchvision's `maskrcnn_resnet50_fpn` loads into `mask_rcnn(90)`; the weights it publishes as COCO_V1 want eps=0.
+torchvision's `maskrcnn_resnet50_fpn` and `keypointrcnn_resnet50_fpn` load into `mask_rcnn(90)` and `keypoint_rcnn()`;
+the weights it publishes as COCO_V1 want eps=0.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.boxes.pasting import pasted
+from foveal.boxes.heatmaps import cells, peaks
 from foveal.boxes.pooling import roi_align
 from foveal.errors import FovealError
 from foveal.models.detect._found import Detections
@@ -23,9 +27,10 @@ from foveal.models.detect._second import RegionPool
 from foveal.models.detect.faster_rcnn import TwoStage, faster_rcnn_fpn
 from foveal.types import Facts
 
+_PAPER = "He, Gkioxari, Dollár, Girshick: Mask R-CNN"
 FACTS = {
     "mask_rcnn": Facts(
-        paper="He, Gkioxari, Dollár, Girshick: Mask R-CNN",
+        paper=_PAPER,
         year=2017,
         input=(3, 800, 1088),
         num_classes=90,
@@ -33,15 +38,29 @@ FACTS = {
         parameters=44_454_513,
         published={"mask_ap_resnet101": 35.7, "box_ap_resnet101": 38.2, "parameters_frozen": 44_401_393},
     ),
+    "keypoint_rcnn": Facts(
+        paper=_PAPER,
+        year=2017,
+        input=(3, 800, 1088),
+        num_classes=1,
+        dataset="COCO's persons with keypoints",
+        parameters=59_190_378,
+        published={"keypoint_ap": 62.7, "keypoint_ap_torchvision": 65.0, "parameters_frozen": 59_137_258},
+    ),
 }
 
-_SIDE = 28  # of a predicted mask
+_CELLS = 14  # of a box, on a side, that a branch looks at
+_SIDE, _HEAT_SIDE = 28, 56  # of what the branches predict
+_HEAT_MAPS = 512
 
 
-class MaskRCNN(TwoStage):
-    """A two-stage detector that also gives masks. `maps`: channels of the pyramid and of the mask branch."""
+class _Branched(TwoStage):
+    """A two-stage detector made of the parts of another, to which a branch is added. `targets`: what it learns from
+    besides boxes and labels."""
 
-    def __init__(self, base: TwoStage, maps: int) -> None:
+    targets: ClassVar[tuple[str, ...]]
+
+    def __init__(self, base: TwoStage) -> None:
         super().__init__(
             base.backbone,
             base.rpn,
@@ -52,24 +71,25 @@ class MaskRCNN(TwoStage):
             limits=base.limits,
             frozen=base.frozen,
         )
-        self.mask_pool = RegionPool(_SIDE // 2, base.pool.strides)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for number in range(1, 5):
-            layers |= {f"conv{number}": nn.Conv2d(maps, maps, 3, padding=1), f"relu{number}": nn.ReLU()}
+
+
+class MaskRCNN(_Branched):
+    """A two-stage detector that also gives masks. `maps`: channels of the pyramid and of the mask branch."""
+
+    targets: ClassVar[tuple[str, ...]] = ("masks",)
+
+    def __init__(self, base: TwoStage, maps: int) -> None:
+        super().__init__(base)
+        self.mask_pool = RegionPool(_CELLS, base.pool.strides)
+        layers = _convolutions(4, maps, maps)
         layers |= {"up5": nn.ConvTranspose2d(maps, maps, 2, 2), "relu5": nn.ReLU()}
         layers["score"] = nn.Conv2d(maps, base.num_classes + 1, 1)
-        self.mask_head = nn.Sequential(layers)
-        for layer in layers.values():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        self.mask_head = _initialised(layers)
 
     def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Faster R-CNN's four terms and `masks`: the cross-entropy of each pixel of the object's own class's mask, over
         the boxes assigned to objects. targets have `masks` too, bool [K, H, W]; FovealError where they have not."""
-        if any("masks" not in target for target in targets):
-            raise FovealError("mask_rcnn learns from masks, and these images have boxes alone", "train faster_rcnn_fpn")
+        _check(targets, "masks", "mask_rcnn")
         maps = self.backbone(images)
         terms, assigned = self.learned(maps, images, targets)
         boxes = [one.boxes[: len(one.truth)] for one in assigned]
@@ -86,15 +106,12 @@ class MaskRCNN(TwoStage):
         return {**terms, "masks": F.binary_cross_entropy_with_logits(own_scores, torch.cat(wanted)[:, 0])}
 
     def detect(self, images: Tensor) -> list[Detections]:
-        """As Faster R-CNN, and `masks`, bool [K, H, W]: pixels of the image with a probability of half or more."""
+        """As Faster R-CNN, and `masks`, float32 [K, 28, 28]: how probably each cell of the box is the object's, 0 to 1.
+        `boxes.pasting.pasted` brings them to the image."""
         maps = self.backbone(images)
         found = self.reported(self.answer(maps, images), images)
-        small = self.probabilities(maps, [one["boxes"] for one in found], [one["labels"] for one in found])
-        height, width = images.shape[2:]
-        return [
-            {**one, "masks": pasted(mask, one["boxes"], height, width) >= 0.5}
-            for one, mask in zip(found, small, strict=True)
-        ]
+        masks = self.probabilities(maps, [one["boxes"] for one in found], [one["labels"] for one in found])
+        return [{**one, "masks": own} for one, own in zip(found, masks, strict=True)]
 
     def probabilities(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """The masks of boxes [K, 4] with objects of `labels` [K], of each image float32 [K, 28, 28] over the box."""
@@ -105,13 +122,79 @@ class MaskRCNN(TwoStage):
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """torchvision's name of each tensor → its name here."""
-        pairs = [("roi_heads.mask_predictor.conv5_mask", "up5"), ("roi_heads.mask_predictor.mask_fcn_logits", "score")]
+        pairs = [("mask_predictor.conv5_mask", "up5"), ("mask_predictor.mask_fcn_logits", "score")]
         for number in range(1, 5):  # newer files, older ones
-            pairs += [(f"roi_heads.mask_head.{number - 1}.0", f"conv{number}")]
-            pairs += [(f"roi_heads.mask_head.mask_fcn{number}", f"conv{number}")]
-        masks = {f"{a}.{leaf}": f"mask_head.{b}.{leaf}" for a, b in pairs for leaf in ("weight", "bias")}
+            pairs += [(f"mask_head.{number - 1}.0", f"conv{number}"), (f"mask_head.mask_fcn{number}", f"conv{number}")]
         for _, names in super().names_elsewhere():
-            yield "torchvision's Mask R-CNN names", names | masks
+            yield "torchvision's Mask R-CNN names", names | _renamed(pairs, "mask_head")
+
+
+class KeypointRCNN(_Branched):
+    """A two-stage detector that also gives keypoints, of all classes the same ones.
+
+    `maps`: channels of the pyramid; `keypoints`: how many; `heat_maps`: channels of the keypoint branch.
+    """
+
+    targets: ClassVar[tuple[str, ...]] = ("keypoints",)
+
+    def __init__(self, base: TwoStage, maps: int, keypoints: int, heat_maps: int) -> None:
+        super().__init__(base)
+        self.keypoints = keypoints
+        self.keypoint_pool = RegionPool(_CELLS, base.pool.strides)
+        layers = _convolutions(8, maps, heat_maps)
+        layers["score"] = nn.ConvTranspose2d(heat_maps, keypoints, 4, 2, 1)
+        layers["up"] = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.keypoint_head = _initialised(layers)
+
+    def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Faster R-CNN's four terms and `keypoints`: the cross-entropy over 56x56 cells, the mean over the keypoints
+        that are given and lie within the boxes assigned to their objects.
+
+        targets have `keypoints` too, float32 [K, J, 3] (x, y in pixels, and 0 where one is not given). FovealError
+        where they have not, or have others than the network.
+        """
+        _check(targets, "keypoints", "keypoint_rcnn")
+        found = {target["keypoints"].shape[1] for target in targets} - {self.keypoints}
+        if found:
+            raise FovealError(
+                f"the objects have {found.pop()} keypoints, the network {self.keypoints}",
+                "make it with keypoints= as many as the data have",
+            )
+        maps = self.backbone(images)
+        terms, assigned = self.learned(maps, images, targets)
+        boxes = [one.boxes[: len(one.truth)] for one in assigned]
+        place = torch.cat(
+            [
+                cells(target["keypoints"][one.truth], own, _HEAT_SIDE)
+                for one, own, target in zip(assigned, boxes, targets, strict=True)
+            ]
+        )
+        scores = self.heat(maps, boxes).flatten(2)  # [objects, J, 56 * 56]
+        given = place >= 0
+        if not given.any():
+            return {**terms, "keypoints": scores.sum() * 0}
+        return {**terms, "keypoints": F.cross_entropy(scores[given], place[given])}
+
+    def detect(self, images: Tensor) -> list[Detections]:
+        """As Faster R-CNN, and `keypoints`, float32 [K, J, 3]: x, y in pixels, and how probable that place is, 0 to
+        1."""
+        maps = self.backbone(images)
+        found = self.reported(self.answer(maps, images), images)
+        boxes = [one["boxes"] for one in found]
+        heat = torch.split(self.heat(maps, boxes), [len(own) for own in boxes])
+        return [{**one, "keypoints": peaks(own, one["boxes"])} for one, own in zip(found, heat, strict=True)]
+
+    def heat(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """The logits of each keypoint's place over the boxes [K, 4] of all images: float32 [boxes, J, 56, 56]."""
+        scores: Tensor = self.keypoint_head(self.keypoint_pool(maps, boxes))
+        return scores.float()
+
+    def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """torchvision's name of each tensor → its name here."""
+        pairs = [(f"keypoint_head.{2 * (number - 1)}", f"conv{number}") for number in range(1, 9)]
+        pairs.append(("keypoint_predictor.kps_score_lowres", "score"))
+        for _, names in super().names_elsewhere():
+            yield "torchvision's Keypoint R-CNN names", names | _renamed(pairs, "keypoint_head")
 
 
 def mask_rcnn(
@@ -135,3 +218,60 @@ def mask_rcnn(
         frozen=frozen, eps=eps, score=score, overlap=overlap, most=most,
     )  # fmt: skip
     return MaskRCNN(base, maps)
+
+
+def keypoint_rcnn(
+    num_classes: int = 1,
+    *,
+    keypoints: int = 17,
+    heat_maps: int = _HEAT_MAPS,
+    encoder: str = "resnet50",
+    width: int = 64,
+    maps: int = 256,
+    hidden: int = 1024,
+    sizes: Sequence[float] = (32, 64, 128, 256, 512),
+    proposals: int = 1000,
+    frozen: bool = False,
+    eps: float = 1e-5,
+    score: float = 0.05,
+    overlap: float = 0.5,
+    most: int = 100,
+) -> KeypointRCNN:
+    """Mask R-CNN for keypoints, images [N, 3, H, W] of any size → boxes with keypoints; see `faster_rcnn_fpn`.
+
+    keypoints: how many an object has (17: COCO's persons); heat_maps: channels of their branch. FovealError for none.
+    """
+    if keypoints < 1 or heat_maps < 1:
+        raise FovealError(f"keypoints={keypoints}, heat_maps={heat_maps}", "give 1 or more of each")
+    base = faster_rcnn_fpn(
+        num_classes, encoder=encoder, width=width, maps=maps, hidden=hidden, sizes=sizes, proposals=proposals,
+        frozen=frozen, eps=eps, score=score, overlap=overlap, most=most,
+    )  # fmt: skip
+    return KeypointRCNN(base, maps, keypoints, heat_maps)
+
+
+def _convolutions(count: int, channels: int, maps: int) -> OrderedDict[str, nn.Module]:
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number in range(1, count + 1):
+        layers |= {f"conv{number}": nn.Conv2d(channels, maps, 3, padding=1), f"relu{number}": nn.ReLU()}
+        channels = maps
+    return layers
+
+
+def _initialised(layers: OrderedDict[str, nn.Module]) -> nn.Sequential:
+    for layer in layers.values():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(layers)
+
+
+def _check(targets: Sequence[dict[str, Tensor]], name: str, model: str) -> None:
+    if any(name not in target for target in targets):
+        raise FovealError(f"{model} learns from {name}, and these images have boxes alone", "train faster_rcnn_fpn")
+
+
+def _renamed(pairs: Sequence[tuple[str, str]], branch: str) -> dict[str, str]:
+    """torchvision's name of each tensor of a branch → its name here."""
+    return {f"roi_heads.{a}.{leaf}": f"{branch}.{b}.{leaf}" for a, b in pairs for leaf in ("weight", "bias")}
