@@ -100,7 +100,7 @@ class JointSamples:
         result = [image]
 
         def foreign(whole: Any) -> Any:
-            result[0], there = step(tv_tensors.Image(image), as_points(whole))
+            result[0], there = step(tv_tensors.Image(image), as_points(whole, step))
             return as_boxes(there)
 
         with torch.random.fork_rng(devices=[]):

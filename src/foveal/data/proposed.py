@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+_CHOOSING = (v2.RandomIoUCrop, v2.FixedSizeCrop, v2.SanitizeBoundingBoxes)
 NAME = "proposals"  # in a target, beside its boxes: tv_tensors.BoundingBoxes [P, 4], of another number
 
 
@@ -17,10 +19,10 @@ def proposed(windows: Tensor, image: Tensor) -> Any:
     return boxes(windows, format="XYXY", canvas_size=tuple(image.shape[-2:]))
 
 
-def as_points(target: Any) -> Any:
-    """A target whose windows are their four corners. torchvision's crops would take them for objects, and mark those
-    that are not inside as they mark boxes."""
-    if not isinstance(target, dict) or NAME not in target:
+def as_points(target: Any, step: v2.Transform) -> Any:
+    """A target whose windows are their four corners, where a step of torchvision's chooses among objects: it would take
+    windows for more of them. (Mirrors are left alone: they move points by whole pixels, and boxes by lengths.)"""
+    if not isinstance(target, dict) or NAME not in target or not isinstance(step, _CHOOSING):
         return target
     boxes = target[NAME]
     points: Any = tv_tensors.KeyPoints
@@ -30,7 +32,7 @@ def as_points(target: Any) -> Any:
 
 def as_boxes(target: Any) -> Any:
     """A target with the upright windows around such corners."""
-    if not isinstance(target, dict) or NAME not in target:
+    if not isinstance(target, dict) or not isinstance(target.get(NAME), tv_tensors.KeyPoints):
         return target
     points = target[NAME]
     corners = points.as_subclass(Tensor)

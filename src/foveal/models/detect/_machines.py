@@ -17,6 +17,7 @@ COST, POSITIVE, CONSTANT = 1e-3, 2.0, 10.0
 _HARD, _EASY = -1.0001, -1.2  # negatives above are mistakes to learn from, those below are forgotten
 _ENOUGH = 2000  # new negatives after which the machine is fitted again
 _ITERATIONS = 10_000
+_PENALTY, _MOST = 1000.0, 10_000  # λ of regressors (appendix C), and windows of a class that they learn from
 NEVER = -20.0  # the bias of a class that no training image holds
 
 
@@ -71,6 +72,24 @@ class Machine:
     def _margins(self, rows: Floats) -> Floats:
         margins: Floats = rows @ self.weight.numpy() + self.bias
         return margins
+
+
+class Regressor:
+    """The four regressors of one class, from the first 10,000 windows near its objects: features of `width` numbers."""
+
+    def __init__(self, width: int) -> None:
+        self.features, self.ways = [torch.zeros(0, width)], [torch.zeros(0, 4)]
+        self._room = _MOST
+
+    def show(self, features: Tensor, ways: Tensor) -> None:
+        """Windows of an image, float32 [N, D], and the shifts to their objects, [N, 4]."""
+        self.features.append(features[: self._room])
+        self.ways.append(ways[: self._room])
+        self._room -= len(self.ways[-1])
+
+    def fit(self) -> Tensor:
+        """float32 [D + 1, 4], the last row for the constant 1."""
+        return ridge(torch.cat(self.features), torch.cat(self.ways), _PENALTY)
 
 
 def ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:

@@ -28,7 +28,7 @@ from foveal.graph.taps import taps
 from foveal.graph.trace import trace
 from foveal.models import create
 from foveal.models.detect._found import Detections, Limits, found
-from foveal.models.detect._machines import COST, Machine, ridge
+from foveal.models.detect._machines import COST, Machine, Regressor
 from foveal.proposals.search import Search
 from foveal.proposals.selective_search import Mode
 from foveal.types import Facts
@@ -52,7 +52,7 @@ Batches = Callable[[], Iterable[tuple[Tensor, Sequence[dict[str, Tensor]]]]]
 
 _SAMPLED, _OBJECTS = 128, 0.25  # windows of an update, and the share of objects: 32 and 96 (section 2.3)
 _NEGATIVE = 0.3  # IoU with the class's boxes below which a window is none of the class, for its machine
-_NEAR, _PENALTY, _MOST = 0.6, 1000.0, 10_000  # IoU from which regressors learn, λ (appendix C), windows of a class
+_NEAR = 0.6  # IoU above which regressors learn (appendix C)
 _NORM = 20.0  # to which features are scaled, on average
 _TOGETHER = 256  # windows that go through the classifier at once
 
@@ -164,26 +164,17 @@ class RCNN(nn.Module):
         and negative are windows of an IoU below 0.3 with them all. To be called in evaluation mode.
         """
         machines = self._machines(batches)
-        shifts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(self.num_classes)]
+        regressors = [Regressor(self.shift.shape[1] - 1) for _ in machines]
         for images, targets in batches():
             windows = self.search.of_targets(images, targets)
             for n, (own, target) in enumerate(zip(windows, targets, strict=True)):
-                boxes = torch.cat((target["boxes"], own))
-                _, features, shifting = self.look(images[n : n + 1], [boxes])
-                overlap = iou(target["boxes"][:, None], boxes)  # [T, R]
-                for k, machine in enumerate(machines):
-                    far = (overlap[target["labels"] == k] < _NEGATIVE).all(0)
-                    machine.show((features[far] * self.scales[0]).cpu())
-                self._gather(shifts, boxes, shifting, target, overlap)
-        for k, machine in enumerate(machines):
+                self._show(images[n : n + 1], torch.cat((target["boxes"], own)), target, machines, regressors)
+        for k, (machine, regressor) in enumerate(zip(machines, regressors, strict=True)):
             machine.fit()
-            self.weight[k], self.bias[k] = machine.weight, machine.bias
-            x, y = (torch.cat([row[i] for row in shifts[k]] or [self.shift.new_zeros(0, w)]).cpu()
-                    for i, w in ((0, self.shift.shape[1] - 1), (1, 4)))  # fmt: skip
-            self.shift[k] = ridge(x, y, _PENALTY)
+            self.weight[k], self.bias[k], self.shift[k] = machine.weight, machine.bias, regressor.fit()
         self.fitted.fill_(True)
-        kept = (sum(map(len, part)) for part in zip(*((m.positives, m.negatives) for m in machines), strict=True))
-        return "machines of {:,} true boxes and {:,} hard negatives".format(*kept)
+        true, hard = (sum(map(len, part)) for part in zip(*((m.positives, m.negatives) for m in machines), strict=True))
+        return f"machines of {true:,} true boxes and {hard:,} hard negatives"
 
     def _machines(self, batches: Batches) -> list[Machine]:
         """The machines with their positives, features scaled to a norm of 20 on average."""
@@ -201,25 +192,28 @@ class RCNN(nn.Module):
         scaled = positives * self.scales[0].cpu()
         return [Machine(scaled[labels == k], self.cost) for k in range(self.num_classes)]
 
-    def _gather(
+    def _show(
         self,
-        shifts: list[list[tuple[Tensor, Tensor]]],
+        image: Tensor,
         boxes: Tensor,
-        shifting: Tensor,
         target: dict[str, Tensor],
-        overlap: Tensor,
+        machines: Sequence[Machine],
+        regressors: Sequence[Regressor],
     ) -> None:
-        """Of each class the scaled features of windows near an object, and the way to it."""
-        if not len(overlap):
+        """All windows of an image, [1, 3, H, W], to the machines for which they are background, and those near an
+        object to its regressors."""
+        _, features, shifting = self.look(image, [boxes])
+        features, shifting = (features * self.scales[0]).cpu(), (shifting * self.scales[1]).cpu()
+        overlap, labels = iou(target["boxes"][:, None], boxes).cpu(), target["labels"].cpu()  # [T, R], [T]
+        for k, machine in enumerate(machines):
+            machine.show(features[(overlap[labels == k] < _NEGATIVE).all(0)])
+        if not len(labels):
             return
         value, which = overlap.max(0)
-        label = target["labels"][which]
-        for k, rows in enumerate(shifts):
-            room = _MOST - sum(len(x) for x, _ in rows)
-            near = ((value > _NEAR) & (label == k)).nonzero().flatten()[:room]
-            if len(near):
-                way = encode(target["boxes"][which[near]], boxes[near])
-                rows.append((shifting[near] * self.scales[1], way))
+        ways = encode(target["boxes"].cpu()[which], boxes.cpu())
+        for k, regressor in enumerate(regressors):
+            near = (value > _NEAR) & (labels[which] == k)
+            regressor.show(shifting[near], ways[near])
 
     def _said(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         output: list[Tensor] = []
@@ -270,8 +264,8 @@ def rcnn(
         copy = create(classifier, num_classes=num_classes + 1).eval()
         first = layer or _before_the_last(copy)
         layers = first, boxes_layer or first
-        image = warped(torch.zeros(1, 3, size, size), [torch.tensor(((0.0, 0.0, size, size),))], (size, size),
-                       context=context, shape=shape)  # fmt: skip
+        whole = torch.tensor(((0.0, 0.0, size, size),))
+        image = warped(torch.zeros(1, 3, size, size), [whole], (size, size), context=context, shape=shape)
         try:
             values = taps(copy, set(layers))(image)
         except RuntimeError as error:
