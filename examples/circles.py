@@ -1,6 +1,6 @@
 """Where is the circle, and how large? Regression of its centre and radius: no softmax, quadratic loss.
 
-    python examples/circles.py [steps=400] [seed=0]
+    python examples/circles.py [steps=1000] [seed=0]
 
 Pictures of 48x48 pixels are drawn as they are needed: a disc or a ring, brighter or darker than its background, under
 noise. The network ends in three plain numbers, the centre's x and y and the radius as shares of the side; their mean
@@ -25,12 +25,12 @@ from foveal.training.device import Placement
 from foveal.training.loop import fit
 from foveal.types import Batch
 
-NETWORK = """5-2-2Conv16 (ReLU) → 3-1-1Conv16 (ReLU) → 2-2MaxPool → 3-1-1Conv32 (ReLU) → 2-2MaxPool
-          → FC64 (ReLU) → FC3"""
-SIDE, BATCH, RATE = 48, 64, 2e-3
+NETWORK = """5-2-2Conv16 (BN, ReLU) → 3-2-1Conv32 (BN, ReLU) → 3-1-1Conv32 (BN, ReLU) → 3-2-1Conv32 (BN, ReLU)
+          → FC128 (BN, ReLU) → FC3"""
+SIDE, BATCH, RATE = 48, 64, 5e-3
 
 
-def main(*, steps: int = 400, seed: int = 0) -> float:
+def main(*, steps: int = 1000, seed: int = 0) -> float:
     """Train, and measure on new circles: the mean error of centre and radius, in pixels."""
     torch.manual_seed(seed)
     network = foveal.build(NETWORK, input=(1, SIDE, SIDE))

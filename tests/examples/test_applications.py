@@ -9,7 +9,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_circles_are_measured() -> None:
-    assert runpy.run_path(str(EXAMPLES / "circles.py"))["main"](steps=150) < 4.6  # the mean circle: 5.6
+    assert runpy.run_path(str(EXAMPLES / "circles.py"))["main"](steps=150) < 3.5  # the mean circle: 5.6
 
 
 def test_joints_are_found() -> None:
