@@ -18,6 +18,8 @@ SLIDING = {  # networks for segmentation and detection that take small images as
     "segnet": (3, 32, 40),
     "patch_classifier": (1, 10, 12),
     "ssd_resnet": (3, 64, 96),
+    "sliding_window": (3, 96, 128),
+    "fcn_detector": (3, 64, 96),
 }
 
 

@@ -72,6 +72,29 @@ def match_shapes(truth: Tensor, priors: Tensor) -> Tensor:
     return iou(box[:, None], prior).argmax(1)
 
 
+def match_places(truth: Tensor, references: Tensor, middle: float = 0.5) -> Tensor:
+    """By centres: a reference box finds the object in whose middle its own centre lies: int64 [references].
+
+    truth [T, 4], references [R, 4]. middle: the share of both sides of a box that counts as its middle; of several
+    objects the smallest is found. Centres elsewhere in a box are ignored, those outside of all are background. An
+    object whose middle holds no centre gets the nearest one, unless that has found another.
+    """
+    if not len(truth):
+        return truth.new_full((len(references),), BACKGROUND, dtype=torch.int64)
+    places, boxes = to_centre(references)[:, :2], to_centre(truth)
+    away = (places[:, None] - boxes[:, :2]).abs() / boxes[:, 2:].clamp_min(1e-12)  # [R, T, 2], in sides
+    size = boxes[:, 2] * boxes[:, 3]
+    inside, central = (away <= 0.5).all(-1), (away <= middle / 2).all(-1)
+    found = torch.where(inside.any(1), IGNORED, BACKGROUND)
+    smallest = torch.where(central, size, torch.inf).argmin(1)
+    found = torch.where(central.any(1), smallest, found)
+    nearest = (places[:, None] - boxes[:, :2]).square().sum(-1).argmin(0)  # [T]
+    for box in (~central.any(0)).nonzero().flatten().tolist():
+        if found[nearest[box]] < 0:
+            found[nearest[box]] = box
+    return found
+
+
 def sample(
     matching: Tensor, count: int, positive: float, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:

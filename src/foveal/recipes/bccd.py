@@ -10,6 +10,8 @@ from foveal.training.recipe import Recipe
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CROP = "v2.RandomIoUCrop(min_scale=0.5, min_aspect_ratio=0.75, max_aspect_ratio=1.33)"  # SSD's samples, less extreme
+_LENET = "5-2Conv32 (ReLU) → 2-2MaxPool → 3-1Conv64 (ReLU) → 2-2MaxPool → FC192 (ReLU)"  # sees windows of 27 pixels
+_MIRRORED = ("flip", "v2.RandomVerticalFlip()", "color_jitter(0.3, 0.3, 0.3)")
 
 
 def ssd_bccd_fast(*, quick: bool = False) -> Recipe:
@@ -44,6 +46,55 @@ def faster_rcnn_bccd_fast(*, quick: bool = False) -> Recipe:
             "sizes": (20, 48, 92, 160, 240),
         },
         length=1 if quick else 60,
+    )
+
+
+def sliding_window_bccd_fast(*, quick: bool = False) -> Recipe:
+    """A classifier of windows at all places and five scales, a network as deep as LeNet-5.
+
+    Command: foveal train sliding_window_bccd_fast data=DIR
+    """
+    return _windows("sliding_window_bccd_fast", quick, model="sliding_window", options={})
+
+
+def overfeat_bccd_fast(*, quick: bool = False) -> Recipe:
+    """OverFeat's detector on the same windows: background, boxes by regression, and merging; all layers learn at once.
+
+    Command: foveal train overfeat_bccd_fast data=DIR
+    """
+    options = {"hidden": (192, 96), "classes": 3}
+    return _windows("overfeat_bccd_fast", quick, model="overfeat_detector", options=options)
+
+
+def fcn_detector_bccd_fast(*, quick: bool = False) -> Recipe:
+    """The lectures' fully convolutional detector, with a place every 16 pixels.
+
+    Command: foveal train fcn_detector_bccd_fast data=DIR
+    """
+    fitted = "resize_exact(384, 512)"
+    return _bccd(
+        "fcn_detector_bccd_fast",
+        quick,
+        model="fcn_detector",
+        input=(3, 384, 512),
+        augment=(_CROP, fitted, *_MIRRORED),
+        test=(fitted,),
+        length=1 if quick else 60,
+    )
+
+
+def _windows(name: str, quick: bool, *, options: dict[str, object], **settings: object) -> Recipe:
+    """Windows of 27 pixels to 108, since objects are 24, 63 and 111 pixels wide in images of 384 x 288."""
+    fitted = "resize_exact(288, 384)"
+    return _bccd(
+        name,
+        quick,
+        options={"trunk": _LENET, "side": 27, "scales": (1.0, 0.71, 0.5, 0.35, 0.25), "border": 8, **options},
+        input=(3, 288, 384),
+        augment=(fitted, *_MIRRORED),
+        test=(fitted,),
+        length=1 if quick else 60,
+        **settings,
     )
 
 
@@ -82,8 +133,7 @@ def rcnn_bccd_fast(*, quick: bool = False) -> Recipe:
 
 def _proposed(name: str, quick: bool, **settings: object) -> Recipe:
     """Images are brought to their size before they are searched for windows, so that each is searched once."""
-    mirrored = ("flip", "v2.RandomVerticalFlip()", "color_jitter(0.3, 0.3, 0.3)")
-    return _bccd(name, quick, prepare=("resize_exact(256, 320)",), augment=mirrored, test=(), **settings)
+    return _bccd(name, quick, prepare=("resize_exact(256, 320)",), augment=_MIRRORED, test=(), **settings)
 
 
 def _bccd(name: str, quick: bool, **settings: object) -> Recipe:
@@ -98,9 +148,7 @@ def _bccd(name: str, quick: bool, **settings: object) -> Recipe:
             "augment": (
                 _CROP,
                 "resize_exact(256, 320)",
-                "flip",
-                "v2.RandomVerticalFlip()",
-                "color_jitter(0.3, 0.3, 0.3)",
+                *_MIRRORED,
             ),
             "test": ("resize_exact(256, 320)",),
             "length": 1 if quick else 120,
