@@ -47,7 +47,7 @@ def test_train_evaluate_predict(
     ("setting", "said"),
     [
         ("options.proposals=singel", "did you mean single"),
-        ("options.classifier=resnet21", "did you mean resnet2"),
+        ("options.classifier=resnet21", "resnet20"),
         ("options.layer=avgpol", "did you mean avgpool"),
         ("options.size=0", "windows of 0 x 0"),
     ],

@@ -131,7 +131,7 @@ def test_a_classifiers_weights_load_by_their_names(name: str, source: str) -> No
     model: Any = fast(width=64, hidden=0) if name == "fast_rcnn" else slow()
     state = dict(create(source).state_dict())
     matching = load_weights(model, Checkpoint(source, state), partial=True)
-    kept = [key for key in state if not key.startswith("fc") and not key.endswith("tracked")]
+    kept = [key for key in state if not key.startswith("fc")]
     assert len(matching.pairs) == len(kept)
     assert torch.equal(model.backbone.conv1.weight, state["conv1.weight"])
 
@@ -143,17 +143,16 @@ def blobs(count: int, seed: int, shift: float) -> Tensor:
 def test_a_machine_of_hard_negatives_is_that_of_all() -> None:
     positives, negatives = blobs(40, 0, 3.0), blobs(6000, 1, -3.0)
     machine = Machine(positives)
-    for _ in range(3):  # the paper goes through once; what it overlooks by that comes in later
-        for part in torch.split(negatives, 500):
-            machine.show(part)
+    for part in torch.split(negatives, 500):
+        machine.show(part)
     machine.fit()
     whole = LinearSVC(
         loss="hinge", C=COST, class_weight={True: 2.0}, intercept_scaling=10.0, max_iter=200_000, tol=1e-6,
         random_state=0,
     ).fit(torch.cat((positives, negatives)).numpy(), np.arange(6040) < 40)  # fmt: skip
-    assert len(machine.negatives) < 2000
-    torch.testing.assert_close(machine.weight, torch.from_numpy(whole.coef_[0]).float(), rtol=0, atol=2e-3)
-    assert machine.bias == pytest.approx(float(whole.intercept_[0]), abs=1e-2)
+    assert len(machine.negatives) < 200
+    torch.testing.assert_close(machine.weight, torch.from_numpy(whole.coef_[0]).float(), rtol=1e-3, atol=1e-5)
+    assert machine.bias == pytest.approx(float(whole.intercept_[0]), abs=1e-3)
 
 
 def test_a_class_without_a_true_box_is_never_found() -> None:
@@ -258,7 +257,7 @@ def test_rcnn_looks_at_two_layers() -> None:
         (fast, {"windows": 0}, "windows=0"),
         (fast, {"score": 2.0}, "between 0 and 1"),
         (slow, {"layer": "avgpol"}, "did you mean avgpool"),
-        (slow, {"classifier": "resnet21"}, "did you mean resnet2"),
+        (slow, {"classifier": "resnet21"}, "resnet20"),
         (slow, {"classifier": "alexnet", "size": 64}, "alexnet cannot take windows of 64 x 64"),
         (slow, {"context": 8}, "less than half a side"),
         (slow, {"shape": "round"}, "shape of windows"),

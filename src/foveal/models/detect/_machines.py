@@ -24,9 +24,9 @@ NEVER = -20.0  # the bias of a class that no training image holds
 class Machine:
     """The support vector machine of one class, from all its positives and those of many negatives that are hard.
 
-    positives float32 [P, D]. Negatives are shown an image at a time (`show`); kept are those that the machine of the
-    moment does not put behind its margin, as in P. Felzenszwalb et al., «Object detection with discriminatively trained
-    part-based models», PAMI 2010, section 4: what is left out has no influence on the machine. `weight` [D] and `bias`.
+    positives float32 [P, D]. Negatives are shown an image at a time (`show`), each once; kept are those that the
+    machine of the moment does not put behind its margin, as in P. Felzenszwalb et al., «Object detection with
+    discriminatively trained part-based models», PAMI 2010, section 4: others have no influence. `weight` [D], `bias`.
     """
 
     def __init__(self, positives: Tensor, cost: float = COST) -> None:
