@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-_CHOOSING = (v2.RandomIoUCrop, v2.FixedSizeCrop, v2.SanitizeBoundingBoxes)
+_CHOOSING = (v2.RandomIoUCrop, v2.SanitizeBoundingBoxes)
 NAME = "proposals"  # in a target, beside its boxes: tv_tensors.BoundingBoxes [P, 4], of another number
 
 
