@@ -84,7 +84,7 @@ class Stream:
             collate_fn=_unchanged,
             persistent_workers=True,
             prefetch_factor=_AHEAD,
-            worker_init_fn=_leave_interrupts_to_the_parent,
+            worker_init_fn=leave_interrupts_to_the_parent,
             generator=torch.Generator(),  # or starting an epoch would move the global RNG
         )
 
@@ -157,6 +157,6 @@ def _unchanged(batch: object) -> object:
     return batch
 
 
-def _leave_interrupts_to_the_parent(_: int) -> None:
+def leave_interrupts_to_the_parent(_: int) -> None:
     """Ctrl-C reaches every process of a terminal; the workers leave it to the parent, which ends them in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

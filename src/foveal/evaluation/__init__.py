@@ -177,7 +177,7 @@ def evaluate(
     if run.recipe.task == "detect":
         detector = run.detector(checkpoint)
         if own:
-            detector.remember(run.path)
+            detector.remember(run.path, images)
         found = measure(detector, with_targets(images, detector.model), functions)
         boxes = box_evaluation(found, {**about, "names": tuple(names)})
         if saved is not None:

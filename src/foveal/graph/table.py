@@ -123,8 +123,8 @@ def show(model_or_name: nn.Module | str, input: Size | None = None) -> Table:
 def _table(model: nn.Module, input: Size) -> Table:
     if callable(getattr(model, "detect", None)):  # what follows on a detector's trunk depends on what it finds
         parameters = sum(p.numel() for p in model.parameters())
-        seen: Size = getattr(model, "backbone_input", input)  # R-CNN's sees windows
-        return replace(_table(model.get_submodule("backbone"), seen), parameters=parameters, rest=_HEADS)
+        own: Size = getattr(model, "backbone_input", input)  # R-CNN's sees windows
+        return replace(_table(model.get_submodule("backbone"), own), parameters=parameters, rest=_HEADS)
     layers = shapes(model, input)
     counted = counts(model, layers)
     seen = fields(layers, input)

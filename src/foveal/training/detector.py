@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from foveal.boxes.pasting import pasted
+from foveal.data.dataset import VisionSet
 from foveal.data.frame import Frame
 from foveal.data.outlines import Runs, encoded
+from foveal.data.searched import search_ahead
 from foveal.proposals.search import Remembered, Search
 from foveal.tasks import detect
 from foveal.training.trained import Trained
@@ -32,9 +34,11 @@ class Detector(Trained):
         super().__init__(*parts, **named)
         self.search = searching(self.model)
 
-    def remember(self, folder: Path) -> None:
-        """Keep the windows of images in a run's folder, so that no image is searched twice."""
+    def remember(self, folder: Path, images: VisionSet) -> None:
+        """Keep windows in a run's folder, so that no image is searched twice, and look for those of a set ahead."""
         self.search = searching(self.model, folder)
+        if isinstance(self.search, Remembered):
+            search_ahead(images, self.pipeline, self.search, train=False, workers=self.recipe.workers)
 
     def __call__(self, images: Tensor) -> list[detect.Detections]:
         """What is found on prepared images: boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]; masks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from foveal import catalog, models
 from foveal.data.dataset import ImageSet
 from foveal.data.draws import mix
 from foveal.data.loader import Loader
+from foveal.data.searched import search_ahead
 from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
+from foveal.proposals.search import Remembered
 from foveal.tasks import classify, task
 from foveal.training import checkpoint, device, mean_image, transfer
 from foveal.training.completion import complete
@@ -62,20 +63,31 @@ class Job:
             self.placement = replace(self.placement, mean_image=group.share(image))
         self.facts = facts
         self.propose = searching(self.model, folder)
-        with console.counting("proposals") if self.propose else nullcontext() as progress:
-            self.loader = Loader(
-                inputs.train,
-                view(recipe),
-                recipe.batch_size,
-                seed=recipe.seed,
-                train=True,
-                workers=recipe.workers,
-                cache=recipe.cache,
-                rank=group.rank,
-                world=group.world,
-                progress=progress,
-                propose=self.propose,
-            )
+        if isinstance(self.propose, Remembered):
+            with console.counting("proposals") as progress:
+                search_ahead(
+                    inputs.train,
+                    view(recipe),
+                    self.propose,
+                    train=True,
+                    workers=recipe.workers,
+                    progress=progress,
+                    rank=group.rank,
+                    world=group.world,
+                )
+            group.tell(None)  # all windows are there
+        self.loader = Loader(
+            inputs.train,
+            view(recipe),
+            recipe.batch_size,
+            seed=recipe.seed,
+            train=True,
+            workers=recipe.workers,
+            cache=recipe.cache,
+            rank=group.rank,
+            world=group.world,
+            propose=self.propose,
+        )
         self.unit = self.loader.per_epoch if recipe.unit == "epochs" else 1
         self.total = recipe.length * self.unit
         self.schedule = Schedule(recipe, self.unit, self.total)
@@ -310,9 +322,9 @@ class Job:
         predictor = kind(model, self.recipe, self.inputs.classes, self.placement, view(self.recipe))
         if isinstance(self.watched, PreparedSet):
             predictor.prepare = _as_it_is
-        if isinstance(predictor, Detector):
-            predictor.remember(self.folder)
         assert self.watched is not None  # the caller looked
+        if isinstance(predictor, Detector):
+            predictor.remember(self.folder, self.watched)
         protocol = catalog.get("protocol", self.task.protocol)
         least = predictor.pipeline.min_side(train=False) if self.task.name == "classify" else None
         results = protocol(predictor, Reduced(self.watched, least))

@@ -73,7 +73,8 @@ class FastRCNN(SecondStage):
 
         proposals: the windows of each image, [P, 4] in pixels, best first; images are searched where none are given.
         """
-        return self.detections(*self(images, proposals), images)
+        raw: Raw = self(images, proposals)
+        return self.detections(raw.proposals, raw.logits, raw.deltas, images)
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """The name of each tensor in the classifier that the trunk comes from → its name here."""
