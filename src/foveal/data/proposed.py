@@ -9,7 +9,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-_CHOOSING = (v2.RandomIoUCrop, v2.SanitizeBoundingBoxes)
 NAME = "proposals"  # in a target, beside its boxes: tv_tensors.BoundingBoxes [P, 4], of another number
 
 
@@ -20,9 +19,9 @@ def proposed(windows: Tensor, image: Tensor) -> Any:
 
 
 def as_points(target: Any, step: v2.Transform) -> Any:
-    """A target whose windows are their four corners, where a step of torchvision's chooses among objects: it would take
-    windows for more of them. (Mirrors are left alone: they move points by whole pixels, and boxes by lengths.)"""
-    if not isinstance(target, dict) or NAME not in target or not isinstance(step, _CHOOSING):
+    """A target whose windows are their four corners, for torchvision's one step that chooses among objects and would
+    take windows for more of them. (For others they stay boxes: a mirror moves points by a pixel less.)"""
+    if not isinstance(target, dict) or NAME not in target or not isinstance(step, v2.RandomIoUCrop):
         return target
     boxes = target[NAME]
     points: Any = tv_tensors.KeyPoints
