@@ -30,15 +30,15 @@ class Facts:
     published: Mapping[str, float | int | str | tuple[int, ...]] = field(default_factory=dict)
 
 
-IGNORED = 255  # in masks: pixels of no class, which neither the loss nor a metric counts
+IGNORED = 255  # in masks and tags: what neither the loss nor a metric counts
 
 
 class Batch(NamedTuple):
     """What a loader yields: images uint8 [B, C, H, W], their targets, and the samples' indices int64 [B].
 
-    Targets are class numbers int64 [B], masks uint8 [B, H, W] of class numbers and `IGNORED`, or a list of B
-    dictionaries of tensors: `boxes` float32 [K, 4] (x1, y1, x2, y2 in pixels), `labels` int64 [K] and what else the
-    data tell of each box.
+    Targets are class numbers int64 [B], tags uint8 [B, classes] (1 there, 0 not, or `IGNORED`), masks uint8 [B, H, W]
+    of class numbers and `IGNORED`, or a list of B dictionaries of tensors: `boxes` float32 [K, 4] (x1, y1, x2, y2 in
+    pixels), `labels` int64 [K] and what else the data tell of each box.
     """
 
     images: Tensor

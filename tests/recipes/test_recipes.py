@@ -132,6 +132,29 @@ def test_a_short_recipe_trains_the_network_of_the_long_one_for_whole_epochs(name
     assert short.length % short.evaluate_every == 0
 
 
+def test_fine_tuning_is_the_house_recipe_from_other_weights() -> None:
+    plain = resolve("vgg11", input=(1, 48, 48))
+    for name, transfer in (("", "auto"), ("_small", "small"), ("_medium", "medium"), ("_large", "large")):
+        tuned = resolve(f"fine_tune{name}", model="vgg11", input=(1, 48, 48), weights="runs/vgg11-1", data="./photos")
+        assert (tuned.transfer, tuned.weights, tuned.model, tuned.length) == (transfer, "runs/vgg11-1", "vgg11", 20)
+        assert (tuned.prepare, tuned.augment, tuned.mean, tuned.lr) == (
+            plain.prepare,
+            plain.augment,
+            plain.mean,
+            plain.lr,
+        )
+    assert resolve("fine_tune").weights == "imagenet"
+    with pytest.raises(FovealError, match="decides about freeze"):
+        resolve("fine_tune_small", freeze="conv1")
+
+
+def test_cnn_s_is_tuned_to_voc_by_either_hinge() -> None:
+    for name, loss in (("cnn_s_voc2007", "hinge"), ("cnn_s_voc2007_ranking", "ranking")):
+        recipe = resolve(name)
+        assert (recipe.task, recipe.loss, recipe.model) == ("tag", loss, "cnn_s")
+        assert recipe.lr * recipe.head_lr == pytest.approx(0.01)
+
+
 def test_a_network_stands_for_the_house_recipe() -> None:
     recipe = resolve("vgg11", data="./photos", lr="0.02")
     assert (recipe.model, recipe.data, recipe.lr, recipe.input) == ("vgg11", "./photos", 0.02, (3, 224, 224))

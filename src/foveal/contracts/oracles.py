@@ -62,6 +62,15 @@ class Oracle:
         return (-distance if self.right else distance).float()  # the true class first, or last behind all others
 
 
+class TagOracle(Oracle):
+    """A tagger that knows an image's class and the next one, or gives these two the lowest scores."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        own = Oracle(True)(images)
+        both = own + own.roll(1, 1)
+        return both if self.right else -both
+
+
 class MaskOracle:
     """A segmenter that reads the class of every pixel off its grey level, or says another for each."""
 
@@ -133,6 +142,13 @@ def _masks(labels: Tensor) -> Scenes:
     """Two halves each, of a class and its next."""
     masks = torch.stack([labels, (labels + 1) % CLASSES], 1).repeat_interleave(SIDE // 2, 1)  # [N, W]
     masks = masks[:, None].expand(-1, SIDE, -1).to(torch.uint8)
+def _tags(labels: Tensor) -> Scenes:
+    """A class and its next in each."""
+    rows = torch.zeros(len(labels), CLASSES, dtype=torch.uint8)
+    rows.scatter_(1, torch.stack([labels, (labels + 1) % CLASSES], 1), 1)
+    return Scenes(list(zip(_grey(labels), rows, strict=True)))
+
+
     return Scenes([((mask * _STEP).expand(3, -1, -1).contiguous(), mask) for mask in masks])
 
 
@@ -147,3 +163,4 @@ ORACLES: dict[str, tuple[Callable[[bool], Any], Callable[[Tensor], Any]]] = {
     "detect": (BoxOracle, _objects),
 }
 """Of each task the recogniser and, from class numbers int64 [N], the set it knows."""
+    "tag": (TagOracle, _tags),

@@ -1,4 +1,5 @@
-"""Sets of images: what all have in common (`VisionSet`), and those with a class each, in memory or in files."""
+"""Sets of images: what all have in common (`VisionSet`), those whose targets stay as they are however the image is cut
+(`LabelledSet`), and those with a class each, in memory or in files."""
 
 from __future__ import annotations
 
@@ -20,9 +21,10 @@ from foveal.errors import FovealError, unknown
 class VisionSet(Dataset[tuple[tv_tensors.Image, Any]], ABC):
     """Images and what is to be told of them, as torchvision's v2 datasets: `set[i]` is (uint8 image [C, H, W], target).
 
-    `task` names the kind of target: a class number ("classify"), a mask ("segment"), boxes ("detect"); `classes` are
-    the names that its numbers stand for; `split` is "train", "val" or "test". Images may differ in size, and in
-    channels too (1 for grey, 3 for colour): a set gives what the file holds, the pipeline conforms it.
+    `task` names the kind of target: a class number ("classify"), which classes there are ("tag"), a mask ("segment"),
+    boxes ("detect"); `classes` are the names that its numbers stand for; `split` is "train", "val" or "test". Images
+    may differ in size, and in channels too (1 for grey, 3 for colour): a set gives what the file holds, the pipeline
+    conforms it.
     """
 
     task: ClassVar[str]
@@ -72,14 +74,28 @@ class VisionSet(Dataset[tuple[tv_tensors.Image, Any]], ABC):
         """What of all targets decides whether two sets are the same, without decoding an image."""
 
 
-class ImageSet(VisionSet):
+class LabelledSet(VisionSet):
+    """Images with a row of `labels` each, a tensor [N, …] that no transform of the image changes."""
+
+    def __init__(self, labels: Tensor, classes: Sequence[str], split: str) -> None:
+        super().__init__(classes, split)
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def signature(self) -> bytes:
+        """The labels."""
+        return self.labels.numpy().tobytes()
+
+
+class ImageSet(LabelledSet):
     """Images with one class each: `labels` is an int64 tensor [N] of indices into `classes`."""
 
     task: ClassVar[str] = "classify"
 
     def __init__(self, labels: Tensor, classes: Sequence[str], split: str) -> None:
-        super().__init__(classes, split)
-        self.labels = labels.to(torch.int64)
+        super().__init__(labels.to(torch.int64), classes, split)
         if self.labels.ndim != 1:
             raise ValueError(f"labels must be one number an image, not of shape {tuple(labels.shape)}")
 
@@ -93,9 +109,6 @@ class ImageSet(VisionSet):
                 f"labels go from 0 to {len(self.classes) - 1}",
             )
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
     def target(self, i: int) -> int:
         """The class number of image i."""
         return int(self.labels[i])
@@ -104,10 +117,6 @@ class ImageSet(VisionSet):
     def strata(self) -> Tensor:
         """The labels: every part of a cut has its share of each class."""
         return self.labels
-
-    def signature(self) -> bytes:
-        """The class numbers."""
-        return self.labels.numpy().tobytes()
 
 
 class ArraySet(ImageSet):

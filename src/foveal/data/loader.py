@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.dataset import ImageSet, VisionSet
+from foveal.data.dataset import LabelledSet, VisionSet
 from foveal.data.draws import permutation
 from foveal.data.joint import JointSamples, Pair, Propose, resident_pairs
 from foveal.data.pipeline import Pipeline
@@ -73,7 +73,7 @@ class Loader:
         self._samples: Samples | JointSamples
         self._images: Tensor | None = None
         self._pairs: list[Pair] | None = None
-        if isinstance(dataset, ImageSet):
+        if isinstance(dataset, LabelledSet):
             self._samples = Samples(dataset, pipeline, train)
             self._images, self._why = prepared_images(self._samples, cache, progress)
         else:

@@ -17,10 +17,11 @@ from foveal.data.boxset import BoxSet
 from foveal.data.dataset import ArraySet, ImageSet, VisionSet
 from foveal.data.image import SUFFIXES
 from foveal.data.painted import PaintedSet
+from foveal.data.tagset import tags_of
 from foveal.errors import FovealError
 
 AnySet = TypeVar("AnySet", bound=VisionSet)
-_TOLD = {"classify": "classes of images", "segment": "masks", "detect": "boxes"}
+_TOLD = {"classify": "classes of images", "tag": "tags", "segment": "masks", "detect": "boxes"}
 _LAST = "folder"  # asked last: a table or a CIFAR folder may hold folders of pictures too
 
 
@@ -34,7 +35,8 @@ def detect(path: str | os.PathLike[str], task: str | None = None) -> ModuleType:
     names = sorted(catalog.names("format"), key=lambda name: name == _LAST)
     formats = [catalog.module("format", name) for name in names]
     last = formats[names.index(_LAST)]
-    asked = sorted(formats, key=lambda found: (found is last, task is not None and _task(found) != task))
+    kind = "detect" if task == "tag" else task  # tags are told of objects
+    asked = sorted(formats, key=lambda found: (found is last, kind is not None and _task(found) != kind))
     if not root.exists() and not formats[names.index("digits")].sniff(root):
         raise _missing(root)
     if root.is_dir() and not any(root.iterdir()):
@@ -70,10 +72,10 @@ def open_data(
     """Open a split of the images at `path`: a folder, a table, the files of a known set, or "digits" for the embedded.
 
     `seed` decides the cut of a set that comes without splits. `task` is what the images are wanted for ("classify",
-    "segment", "detect"), None whatever they tell; for "segment" masks are painted of objects with outlines. Raises
-    FovealError for whatever is wrong with the set as a whole: nothing there, an unknown format, another task's targets,
-    damaged files, one class only, a class of train that test lacks. Single pictures are not decoded here: see
-    `readable`.
+    "tag", "segment", "detect"), None whatever they tell; of objects in boxes, "segment" paints masks by their outlines,
+    and "tag" tells which classes there are. Raises FovealError for whatever is wrong with the set as a whole: nothing
+    there, an unknown format, another task's targets, damaged files, one class only, a class of train that test lacks.
+    Single pictures are not decoded here: see `readable`.
     """
     root = root_of(path)
     try:
@@ -84,12 +86,14 @@ def open_data(
         ) from error
     if task == "segment" and isinstance(images, BoxSet):
         images = PaintedSet(images)
+    if task == "tag" and isinstance(images, BoxSet):
+        images = tags_of(images)
     if task is not None and images.task != task:
         raise FovealError(
             f"{root} holds {_TOLD[images.task]}, and {_TOLD[task]} are wanted",
             f"for these data the task is {images.task}",
         )
-    if images.task != "detect" and len(images.classes) < 2:
+    if images.task not in ("detect", "tag") and len(images.classes) < 2:
         raise FovealError(
             f"{root}: one class only ({', '.join(images.classes)})", "a recogniser needs two: add a folder of others"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from foveal.data.dataset import ArraySet, ImageSet
+from foveal.data.dataset import ArraySet, LabelledSet
 from foveal.data.joint import JointSamples
 from foveal.data.pipeline import Pipeline
 from foveal.errors import FovealError
@@ -25,7 +25,7 @@ _AHEAD = 2  # batches that each worker makes in advance
 class Samples:
     """A set seen through a pipeline; `train` says whether images are augmented or shown at their centre."""
 
-    def __init__(self, dataset: ImageSet, pipeline: Pipeline, train: bool) -> None:
+    def __init__(self, dataset: LabelledSet, pipeline: Pipeline, train: bool) -> None:
         self.dataset, self.pipeline, self.train = dataset, pipeline, train
 
     def prepared(self, i: int) -> Tensor:

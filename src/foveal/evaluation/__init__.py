@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from foveal import catalog
-from foveal.data.dataset import ImageSet, VisionSet
+from foveal.data.dataset import ImageSet, LabelledSet, VisionSet
 from foveal.data.open import readable
 from foveal.errors import FovealError
 from foveal.evaluation.base import Measured, Measurement
@@ -26,6 +26,7 @@ from foveal.evaluation.boxes import box_evaluation, save_boxes
 from foveal.evaluation.masks import mask_evaluation, save_masks
 from foveal.evaluation.own import check_own, cut_by_seed, is_own
 from foveal.evaluation.splits import held_out, open_split
+from foveal.evaluation.tags import save_tags, tag_evaluation
 from foveal.evaluation.text import text as words
 from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.calibration import Calibration, calibration
@@ -138,8 +139,8 @@ def evaluate(
     """Measure a run's checkpoint ("best", "last" or a file of weights) on a split of its own data, or of other `data`.
 
     `protocols` are names, with options if wanted: "ten_crop", "dense(scales=(256, 384))", or package.module:function;
-    by default the one of the run's task. Returns an `Evaluation` for classes, a `MaskEvaluation` for masks, a
-    `BoxEvaluation` for boxes.
+    by default the one of the run's task. Returns an `Evaluation` for classes, a `TagEvaluation` for tags, a
+    `MaskEvaluation` for masks, a `BoxEvaluation` for boxes.
 
     Other data may hold the classes of a classifier in another order, or only some of the run's; a class that the run
     does not know raises FovealError, and so do own data that are not what they were in training. Unreadable images are
@@ -168,6 +169,12 @@ def evaluate(
     }
     saved = run.path if own and split == held_out(run) and checkpoint == "best" else None
     names = [images.name(i) for i in range(len(images))]
+    if run.recipe.task == "tag":
+        found = measure(run.tagger(checkpoint), images, functions)
+        tags = tag_evaluation(found, {**about, "names": tuple(names)})
+        if saved is not None:
+            save_tags(saved, tags)
+        return tags
     if run.recipe.task == "segment":
         found = measure(run.segmenter(checkpoint), images, functions)
         masks = mask_evaluation(found, {**about, "names": tuple(names)})
@@ -256,7 +263,7 @@ def measure(
     predictor: Trained, images: VisionSet, functions: Mapping[str, Callable[..., Any]]
 ) -> dict[str, dict[str, Any]]:
     """What each protocol yields for the images, whose classes are the predictor's."""
-    least = predictor.pipeline.min_side(train=False) if isinstance(images, ImageSet) else None
+    least = predictor.pipeline.min_side(train=False) if isinstance(images, LabelledSet) else None
     return {
         name: dict(protocol(predictor, Reduced(images, None if _rescales(protocol) else least)))
         for name, protocol in functions.items()

@@ -41,5 +41,5 @@ def unreadable(run: Run) -> frozenset[str]:
 
 def cut_by_seed(source: str, images: VisionSet, split: str, seed: int) -> bool:
     """Whether a source has no splits of its own, so that `images`, its `split`, depend on the seed."""
-    other = open_data(source, split, seed=seed + 1)
+    other = open_data(source, split, seed=seed + 1, task=images.task)
     return len(other) == len(images) and any(images.name(i) != other.name(i) for i in range(len(images)))

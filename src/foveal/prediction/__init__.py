@@ -1,4 +1,4 @@
-"""What a trained run sees in pictures, given as files, folders and patterns: classes, masks or boxes, by its task."""
+"""What a trained run sees in pictures, given as files, folders and patterns: by its task classes, tags, masks, boxes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from foveal.prediction.boxes import BoxPrediction, predict_boxes
 from foveal.prediction.classes import Prediction, predict_classes
 from foveal.prediction.files import Source, find_pictures
 from foveal.prediction.masks import MaskPrediction, predict_masks
+from foveal.prediction.tags import TagPrediction, predict_tags
 from foveal.training.run import Run
 from foveal.training.segmenter import Progress
 
-__all__ = ["BoxPrediction", "MaskPrediction", "Prediction", "find_pictures", "predict", "predictions"]
+__all__ = ["BoxPrediction", "MaskPrediction", "Prediction", "TagPrediction", "find_pictures", "predict", "predictions"]
 
 
 def predict(
@@ -22,8 +23,8 @@ def predict(
 ) -> list[Any]:
     """What a run says of pictures, one record per file, in order: the list of `predictions`, whose options it takes.
 
-    A `Prediction` with its `top` classes of a classifier, a `MaskPrediction` of a segmenter, a `BoxPrediction` of a
-    detector.
+    A `Prediction` with its `top` classes of a classifier, a `TagPrediction` of a tagger, a `MaskPrediction` of a
+    segmenter, a `BoxPrediction` of a detector.
     """
     return list(predictions(run, files, top, strict=strict, **options))
 
@@ -67,5 +68,7 @@ def predictions(
         )
     if top < 1:
         raise FovealError(f"top={top}: at least one class must be asked for", "leave it out for the best five")
+    if opened.recipe.task == "tag":
+        return predict_tags(opened.tagger(checkpoint), find_pictures(files), top, strict=strict, batch_size=batch_size)
     recogniser = opened.predictor(checkpoint)
     return predict_classes(recogniser, find_pictures(files), top, strict=strict, batch_size=batch_size)

@@ -26,7 +26,8 @@ def posteriors(
     batch_size: int,
     views: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Probabilities of each image of `dataset`, the mean over its views, float32 [N, classes], and labels int64 [N].
+    """Probabilities of each image of `dataset`, the mean over its views, float32 [N, classes], and its labels, int64
+    [N] or rows of tags.
 
     `look(image, name)` gives the views of a decoded image, uint8 [C, H, W] of any sizes, about `views` of them;
     `forward` answers for those of one size together: uint8 [B, C, H, W] → probabilities [B, classes]. `batch_size`
@@ -39,16 +40,16 @@ def posteriors(
     if batch_size < 1:
         raise FovealError(f"batch_size={batch_size} holds no image", "give at least 1")
 
-    def sample(index: int) -> tuple[Sequence[Tensor], int]:
+    def sample(index: int) -> tuple[Sequence[Tensor], Tensor]:
         image, label = dataset[index]
-        return look(image, dataset.name(index)), int(label)
+        return look(image, dataset.name(index)), torch.as_tensor(label)
 
     pixels = batch_size * predict.input[1] * predict.input[2]
     found, labels = [], []
     for batch in ahead(range(len(dataset)), sample, max(1, batch_size // views)):
         found.append(_means([shown for shown, _ in batch], forward, pixels))
         labels += [label for _, label in batch]
-    return torch.cat(found), torch.tensor(labels, dtype=torch.int64)
+    return torch.cat(found), torch.stack(labels)
 
 
 def figures(probabilities: Tensor, labels: Tensor) -> Figures:

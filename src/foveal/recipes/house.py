@@ -25,7 +25,8 @@ def house(
     Command: foveal train resnet18 data=./photos
 
     The task is that of the folder where the network is listed, as for `foveal train unet data=./scenes` or
-    `foveal train ssd_resnet data=./photos`; for a network of yours it is `task`, by default "classify".
+    `foveal train ssd_resnet data=./photos`; for a network of yours it is `task`, by default "classify". A classifier's
+    `task` may be "tag": which classes are there, of images with boxes, as `foveal train resnet18 task=tag data=./VOC`.
 
     Classes from scratch: one-cycle SGD. A start from other weights (`weights=FILE`) wants a tenth of the rate: add
     lr=0.005.
@@ -45,12 +46,13 @@ def house(
     if (task or _task(model)) == "detect":
         return house_of_boxes(model, _shape(model, input), quick=quick)
     channels, height, width = _shape(model, input)
-    smoothing = 0.0 if _has_own_objective(model) else 0.1
+    smoothing = 0.0 if task == "tag" or _has_own_objective(model) else 0.1
     small = max(height, width) <= 64
     natural = channels == 3
     window = f"{height}" if height == width else f"({height}, {width})"
     return Recipe(
         name=model.replace(":", "."),
+        task="tag" if task == "tag" else "classify",
         model=model,
         data="photos",
         input=(channels, height, width),

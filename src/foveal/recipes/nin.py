@@ -4,10 +4,13 @@ Paper: Lin, Chen and Yan, "Network In Network", ICLR 2014, section 4: batches of
 blocks, and a rate that is divided by 10 whenever the accuracy on the training set stops improving, down to a hundredth
 of the first one; CIFAR-10 also with shifts and horizontal flips.
 
-Departures. The paper contrast-normalises and ZCA-whitens the images; here mean and deviation of each colour are taken
-out. It prints neither rate nor weight decay nor length: 0.05, 5e-4 and 200 epochs are ours, and a plateau ends after
-ten evaluations without progress. Of ImageNet the paper says nothing; its network is AlexNet's with perceptrons, so the
-recipe is AlexNet's.
+The images of CIFAR are contrast-normalised and ZCA-whitened, as for maxout networks; the whitening is fitted to the
+training images when a run begins.
+
+Departures. Whitening follows the shifts here, so that their border is black before it and not after. The paper prints
+neither rate nor weight decay nor length: 0.05, 5e-4 and 200 epochs are ours, and a plateau ends after ten evaluations
+without progress. The short recipe takes out mean and deviation of each colour instead. Of ImageNet the paper says
+nothing; its network is AlexNet's with perceptrons, so the recipe is AlexNet's.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ _PAPER: dict[str, Any] = {
     "weight_decay": 5e-4,
     "schedule": "plateau",
     "plateau": 10,
+    "whiten": True,
 }
 
 

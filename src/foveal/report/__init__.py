@@ -18,7 +18,7 @@ from foveal.training.checkpoint import replace_file
 from foveal.training.run import Run
 
 LIMIT = 5_000_000  # bytes of the whole file
-_CONTENTS = {"classify": "classes", "segment": "masks", "detect": "boxes"}  # module of this folder by task
+_CONTENTS = {"classify": "classes", "tag": "tags", "segment": "masks", "detect": "boxes"}  # this folder's module
 _LAST = (("filters", "Filters"), ("architecture", "Architecture"), ("record", "Record"))
 
 

@@ -39,8 +39,9 @@ def course(run: Run, own_objective: bool) -> Html:
     plots = []
     validation = _curve(measured, evaluations, f"{watched}_cross_entropy", bold=True)
     training = _curve("training", steps, "loss")
-    if own_objective:  # on another scale than the cross-entropy
-        plots += _plot("objective", [training], "training loss", "The network's own objective.")
+    if own_objective or run.recipe.task == "tag":  # on another scale than the cross-entropy
+        said = f"The {run.recipe.loss} loss of all classes." if not own_objective else "The network's own objective."
+        plots += _plot("objective", [training], "training loss", said)
         training = None
     plots += _plot("loss", [training, validation], "cross-entropy, nats", _said(run.recipe))
     if run.recipe.task == "classify":

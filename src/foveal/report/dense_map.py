@@ -101,15 +101,17 @@ def dense_map(
 
     The picture is taken in its own pixels, normalised as in training and not resized: patches are of the size of the
     network's input. `borders`, `memory`, `progress` are those of `foveal.dense`; device, layout and number format the
-    run's. Raises FovealError for an unreadable picture, a recipe that subtracts a mean image, and as `foveal.dense`.
+    run's. Raises FovealError for an unreadable picture, a recipe that whitens or subtracts a mean image, and as
+    `foveal.dense`.
     """
     opened = run if isinstance(run, Run) else Run(os.fspath(run))
     predictor = opened.predictor(checkpoint)
     recipe, placement = predictor.recipe, predictor.placement
-    if recipe.mean_image:
+    if recipe.mean_image or recipe.whiten:
         raise FovealError(
-            "the network saw pictures less a mean image, which has the size of its input and not of this picture",
-            "train with mean_image=false",
+            "the network saw pictures whitened, or less a mean image, by what has the size of its input and not this "
+            "picture's",
+            "train with mean_image=false whiten=false",
         )
     image = convert_channels(load_image(file, mode=None)[None], recipe.input[0])
     scores = dense(

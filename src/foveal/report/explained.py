@@ -52,6 +52,11 @@ class Subject:
     def of_run(cls, run: Run, model: nn.Module | None = None) -> Subject:
         """A run with its best network, or another `model` of it."""
         recipe = run.recipe
+        if recipe.whiten:
+            raise FovealError(
+                f"{run.path} saw whitened images, whose values are no colours that could be shown",
+                "explain a run that was trained with whiten=false",
+            )
         mean = mean_image.load(run.path) if recipe.mean_image else torch.tensor(recipe.mean)
         return cls((model or run.model()).eval(), recipe, run.classes, mean)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from PIL import Image
 from torch import Tensor
 
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import LabelledSet
 from foveal.data.image import ImageDecodeError
 from foveal.report.html import Html, escape, tag
 
@@ -20,7 +20,7 @@ _PIXELATED = 64  # images up to this side are enlarged with visible pixels
 class Album:
     """The images of a set by name, as thumbnails of at most `side` pixels."""
 
-    def __init__(self, images: ImageSet, side: int) -> None:
+    def __init__(self, images: LabelledSet, side: int) -> None:
         self.images = images
         self.side = side
         self._number: dict[str, int] | None = None

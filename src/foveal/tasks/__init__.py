@@ -1,4 +1,5 @@
-"""What is learned from images: a class for each (`classify`), one for each pixel (`segment`), boxes (`detect`).
+"""What is learned from images: a class for each (`classify`), any number of classes (`tag`), one for each pixel
+(`segment`), boxes (`detect`).
 
 Each file of this folder says what is minimised and what is predicted, and describes itself as a `Task`.
 """
@@ -9,7 +10,7 @@ import importlib
 
 from foveal.tasks.base import Task
 
-NAMES = ("classify", "segment", "detect")
+NAMES = ("classify", "tag", "segment", "detect")
 
 
 def task(name: str) -> Task:

@@ -17,7 +17,8 @@ class Task:
     raises FovealError for a network that does not answer in the task's form; `output` is the shape of what `forward`
     returns for one image, or None where that is no tensor. protocol: the one that measures it by default. figure: the
     protocol's figure, in %, that says how good a network is; `label`: what 100 % minus the error is called; `falls`
-    when less of the figure is better; `tie`: the figure that settles ties, less is better.
+    when less of the figure is better; `tie`: the figure that settles ties, less is better. `reaches_zero`: whether the
+    worst of networks has 0 % of what is right.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Task:
     label: str
     falls: bool
     tie: str | None = None
+    reaches_zero: bool = True
 
     def rank(self, figures: Mapping[str, Any]) -> tuple[float, ...]:
         """What a protocol yielded as numbers of which less is better, the first in %: the error, or what is missing."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from foveal.data.pipeline import normalise
+from foveal.data.whitening import Whitening
 from foveal.errors import FovealError
 from foveal.graph.count import count
 from foveal.inference import LEAST_MACS, native_bfloat16
@@ -27,7 +28,8 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of 
 class Placement:
     """Device, number format of the forward pass and memory layout of a run; `reason` says why, for the log.
 
-    mean_image: float32 [C, H, W] in 0 … 1, subtracted from images instead of the recipe's `mean`.
+    mean_image: float32 [C, H, W] in 0 … 1, subtracted from images instead of the recipe's `mean`. whitening: what is
+    done to them instead of both `mean` and `std`.
     """
 
     device: torch.device
@@ -35,6 +37,7 @@ class Placement:
     channels_last: bool = False
     reason: str = ""
     mean_image: Tensor | None = None
+    whitening: Whitening | None = None
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a forward pass: weights stay float32, the products are taken in `dtype`."""
@@ -51,6 +54,9 @@ class Placement:
     def images(self, images: Tensor, recipe: Recipe) -> Tensor:
         """uint8 [B, C, H, W] from the loader → normalised float32 on the device, in the layout."""
         moved = images.to(self.device, non_blocking=True)
+        if self.whitening is not None:
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+            return self.whitening(moved).contiguous(memory_format=layout)
         mean = recipe.mean if self.mean_image is None else self.mean_image
         return normalise(moved, mean, recipe.std, channels_last=self.channels_last)
 

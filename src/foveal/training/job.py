@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from foveal import catalog, models
-from foveal.data.dataset import ImageSet
+from foveal.data.dataset import ImageSet, LabelledSet
 from foveal.data.draws import mix
 from foveal.data.loader import Loader
 from foveal.data.searched import search_ahead
@@ -21,7 +21,7 @@ from foveal.errors import FovealError
 from foveal.layers.synchronised import synchronise
 from foveal.proposals.search import Remembered
 from foveal.tasks import classify, task
-from foveal.training import checkpoint, device, mean_image, transfer
+from foveal.training import checkpoint, device, mean_image, transfer, whitening
 from foveal.training.completion import complete
 from foveal.training.console import Console, evaluation_line
 from foveal.training.detector import Detector, searching
@@ -61,6 +61,9 @@ class Job:
         if recipe.mean_image:
             image = self._mean_image() if group.first else torch.empty(recipe.input)
             self.placement = replace(self.placement, mean_image=group.share(image))
+        if recipe.whiten:
+            found = whitening.shared(folder, inputs.train, recipe, group)
+            self.placement = replace(self.placement, whitening=found.to(self.placement.device))
         self.facts = facts
         self.propose = searching(self.model, folder)
         if isinstance(self.propose, Remembered):
@@ -326,7 +329,7 @@ class Job:
         if isinstance(predictor, Detector):
             predictor.remember(self.folder, self.watched)
         protocol = catalog.get("protocol", self.task.protocol)
-        least = predictor.pipeline.min_side(train=False) if self.task.name == "classify" else None
+        least = predictor.pipeline.min_side(train=False) if isinstance(self.watched, LabelledSet) else None
         results = protocol(predictor, Reduced(self.watched, least))
         return {name: float(value) for name, value in results if isinstance(value, float)}
 

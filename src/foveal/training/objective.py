@@ -19,6 +19,8 @@ from foveal.types import IGNORED
 def objective(recipe: Recipe, inputs: Inputs) -> Losses:
     """The losses of the recipe's task, with its options bound."""
     options: dict[str, Any] = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
+    if recipe.task == "tag":
+        options["loss"] = recipe.loss
     if recipe.class_weights == "median_frequency":
         options["class_weights"] = median_frequency(inputs.train)
     return partial(task(recipe.task).losses, **options)

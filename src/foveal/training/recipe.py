@@ -23,7 +23,9 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[^/\\]+$", description="name of the recipe, also the stem of the run's folder")
 
-    task: Literal["classify", "segment", "detect"] = Field("classify", description="what is learned from the images")
+    task: Literal["classify", "tag", "segment", "detect"] = Field(
+        "classify", description="what is learned from the images"
+    )
     model: str = Field(description="network of the catalogue, or package.module:function")
     options: dict[str, Any] = Field({}, description="keyword options of the network's function")
     weights: str | None = Field(None, description="file or run to start from; 'imagenet' for published weights")
@@ -42,6 +44,7 @@ class Recipe(BaseModel):
     mean: tuple[float, ...] = Field((0.5,), description="subtracted from pixels in 0..1, per channel or one for all")
     std: tuple[float, ...] = Field((0.5,), description="then divides, per channel or one for all")
     mean_image: bool = Field(False, description="subtract the training set's mean image, pixel by pixel, in its place")
+    whiten: bool = Field(False, description="contrast-normalise and ZCA-whiten, in place of mean and std")
     prepare: tuple[str, ...] = Field((), description="deterministic transforms, for training and test")
     augment: tuple[str, ...] = Field((), description="random transforms after them, for training only")
     test: tuple[str, ...] = Field((), description="deterministic transforms after them, for test only")
@@ -67,6 +70,7 @@ class Recipe(BaseModel):
     warmup_shape: Literal["linear", "constant"] = Field("linear", description="a rise, or warmup_lr throughout")
     plateau: int = Field(5, gt=0, description="evaluations without progress before 'plateau' lowers the rate")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    loss: Literal["logistic", "hinge", "ranking"] = Field("logistic", description="what a tagger minimises")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "median_frequency"] = Field(
         "none", description="weight of each class's pixels in the loss of a segmentation"
@@ -101,11 +105,7 @@ class Recipe(BaseModel):
         if "num_classes" in self.options:
             raise FovealError("options.num_classes: the data decide how many classes there are", "leave it away")
         self._consistent_transfer()
-        if self.class_weights != "none" and self.task != "segment":
-            raise FovealError(
-                f"class_weights={self.class_weights} is about pixels, and this recipe's task is to {self.task}",
-                "leave it away",
-            )
+        self._consistent_task()
         if self.nesterov and not self.momentum:
             raise FovealError("nesterov=true needs a momentum above 0", "set momentum=0.9, for example")
         if self.schedule == "step" and not self.milestones:
@@ -123,6 +123,21 @@ class Recipe(BaseModel):
                 "choose an accumulate that divides batch_size",
             )
         return self
+
+    def _consistent_task(self) -> None:
+        """The settings that belong to one task, and those of whitening."""
+        if self.class_weights != "none" and self.task != "segment":
+            raise FovealError(
+                f"class_weights={self.class_weights} is about pixels, and this recipe's task is to {self.task}",
+                "leave it away",
+            )
+        if self.task != "tag" and self.loss != _DEFAULTS["loss"]:
+            raise FovealError(f"loss={self.loss} is about tags; this recipe's task is to {self.task}", "add task=tag")
+        if self.task == "tag" and self.label_smoothing:
+            raise FovealError(f"label_smoothing={self.label_smoothing:g} is about one class an image", "leave it away")
+        if self.whiten and (self.mean_image or self.weights == "imagenet"):
+            other = "mean_image=true" if self.mean_image else "weights=imagenet"
+            raise FovealError(f"whiten=true and {other} want other pixels of the same images", "give one of them")
 
     def _consistent_transfer(self) -> None:
         """The settings about classes and weights."""

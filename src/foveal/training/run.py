@@ -14,7 +14,7 @@ from torch import nn
 from foveal import models
 from foveal.data.pose import Pose
 from foveal.errors import FovealError
-from foveal.training import checkpoint, mean_image
+from foveal.training import checkpoint, mean_image, whitening
 from foveal.training.detector import Detector
 from foveal.training.device import choose, probe
 from foveal.training.distributed import rank
@@ -23,6 +23,7 @@ from foveal.training.recipe import Recipe
 from foveal.training.recogniser import Recogniser
 from foveal.training.records import Table
 from foveal.training.segmenter import Segmenter
+from foveal.training.tagger import Tagger
 from foveal.training.trained import Trained
 from foveal.weights import load_weights
 from foveal.weights.blobs import split_order
@@ -35,7 +36,7 @@ class Run:
 
     recipe.json (settings), data.json (classes, counts, fingerprint), environment.json, metrics.csv (a row for each
     evaluation), steps.csv (loss terms), log.txt, times.csv (the one file with a clock), last/, previous/, best/;
-    mean_image.npy where the recipe subtracts it.
+    mean_image.npy where the recipe subtracts it, whitening.safetensors where it whitens.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -136,9 +137,13 @@ class Run:
     def predictor(self, which: str = "best", device: str | None = None) -> Recogniser:
         """The network of `which` as the protocols want it, on the recipe's device or another: a classifier's.
 
-        FovealError for a run of another task, which has a `segmenter` or a `detector`.
+        FovealError for a run of another task, which has a `tagger`, a `segmenter` or a `detector`.
         """
         return self._trained(Recogniser, "classify", which, device)
+
+    def tagger(self, which: str = "best", device: str | None = None) -> Tagger:
+        """As `predictor`, of a run that learned tags."""
+        return self._trained(Tagger, "tag", which, device)
 
     def segmenter(self, which: str = "best", device: str | None = None) -> Segmenter:
         """As `predictor`, of a run that learned masks."""
@@ -158,6 +163,8 @@ class Run:
         placement = choose(recipe, probe(model, recipe.input))
         if recipe.mean_image:
             placement = replace(placement, mean_image=mean_image.load(self.path))
+        if recipe.whiten:
+            placement = replace(placement, whitening=whitening.load(self.path).to(placement.device))
         return kind(placement.place(model), recipe, self.classes, placement, view(recipe))
 
     def _json(self, name: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from foveal.errors import FovealError
-from foveal.training import mean_image
+from foveal.training import mean_image, whitening
 from foveal.training.checkpoint import Checkpoint, replace_file
 from foveal.training.claim import LOCK, claimed, held
 from foveal.training.console import Console
@@ -34,7 +34,7 @@ from foveal.training.run import Run
 # May change on resume: on the same kind of device no result depends on them, on another they agree to rounding.
 _FREE = ("workers", "cache", "device", "data", "time_budget", "strict")
 _LISTED = 10  # unreadable images that the log names
-_FIRST = ("data.json", "environment.json", "recipe.json", mean_image.FILE)
+_FIRST = ("data.json", "environment.json", "recipe.json", mean_image.FILE, whitening.FILE)
 _EARLY = {*_FIRST, *(f".{name}.new" for name in _FIRST), LOCK, PROPOSALS} - {"recipe.json"}
 
 
@@ -245,6 +245,8 @@ def _create_folder(job: Job, summary: Mapping[str, Any]) -> None:
     }
     if job.placement.mean_image is not None:
         mean_image.write(job.folder, job.placement.mean_image)
+    if job.placement.whitening is not None:
+        whitening.write(job.folder, job.placement.whitening)
     replace_file(job.folder / "data.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     replace_file(job.folder / "environment.json", json.dumps(environment, indent=1).encode())
     replace_file(job.folder / "recipe.json", job.recipe.model_dump_json(indent=1).encode())
