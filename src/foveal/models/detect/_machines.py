@@ -17,7 +17,7 @@ COST, POSITIVE, CONSTANT = 1e-3, 2.0, 10.0
 _HARD, _EASY = -1.0001, -1.2  # negatives above are mistakes to learn from, those below are forgotten
 _ENOUGH = 2000  # new negatives after which the machine is fitted again
 _ITERATIONS = 10_000
-_PENALTY, _MOST = 1000.0, 10_000  # λ of regressors (appendix C), and windows of a class that they learn from
+_PENALTY, _MOST = 1000.0, 5_000  # λ of regressors (appendix C), and windows of a class that they learn from
 NEVER = -20.0  # the bias of a class that no training image holds
 
 
@@ -75,7 +75,7 @@ class Machine:
 
 
 class Regressor:
-    """The four regressors of one class, from the first 10,000 windows near its objects: features of `width` numbers."""
+    """The four regressors of one class, from the first 5,000 windows near its objects: features of `width` numbers."""
 
     def __init__(self, width: int) -> None:
         self.features, self.ways = [torch.zeros(0, width)], [torch.zeros(0, 4)]
