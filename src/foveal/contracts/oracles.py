@@ -86,6 +86,10 @@ class MaskOracle:
         shown = (image.float().mean(0) / _STEP).round().long()
         return ((shown + self.shift) % CLASSES).to(torch.uint8)
 
+    def probabilities(self, image: Tensor) -> Tensor:
+        """All of it for that class: float32 [classes, H, W]."""
+        return torch.nn.functional.one_hot(self.labels(image).long(), CLASSES).movedim(-1, 0).float()
+
 
 class BoxOracle:
     """A detector that knows an image's object by its grey level, or sees another one beside it."""
@@ -138,10 +142,6 @@ def _box(label: int) -> Tensor:
     return torch.tensor([[0.0, 0.0, 3.0 + label % 4, 4.0]])
 
 
-def _masks(labels: Tensor) -> Scenes:
-    """Two halves each, of a class and its next."""
-    masks = torch.stack([labels, (labels + 1) % CLASSES], 1).repeat_interleave(SIDE // 2, 1)  # [N, W]
-    masks = masks[:, None].expand(-1, SIDE, -1).to(torch.uint8)
 def _tags(labels: Tensor) -> Scenes:
     """A class and its next in each."""
     rows = torch.zeros(len(labels), CLASSES, dtype=torch.uint8)
@@ -149,6 +149,10 @@ def _tags(labels: Tensor) -> Scenes:
     return Scenes(list(zip(_grey(labels), rows, strict=True)))
 
 
+def _masks(labels: Tensor) -> Scenes:
+    """Two halves each, of a class and its next."""
+    masks = torch.stack([labels, (labels + 1) % CLASSES], 1).repeat_interleave(SIDE // 2, 1)  # [N, W]
+    masks = masks[:, None].expand(-1, SIDE, -1).to(torch.uint8)
     return Scenes([((mask * _STEP).expand(3, -1, -1).contiguous(), mask) for mask in masks])
 
 
@@ -159,8 +163,8 @@ def _objects(labels: Tensor) -> Scenes:
 
 ORACLES: dict[str, tuple[Callable[[bool], Any], Callable[[Tensor], Any]]] = {
     "classify": (Oracle, lambda labels: ArraySet(_grey(labels), labels, Oracle.classes, "test", "oracle")),
+    "tag": (TagOracle, _tags),
     "segment": (MaskOracle, _masks),
     "detect": (BoxOracle, _objects),
 }
 """Of each task the recogniser and, from class numbers int64 [N], the set it knows."""
-    "tag": (TagOracle, _tags),

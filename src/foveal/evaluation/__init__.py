@@ -32,8 +32,8 @@ from foveal.metrics.bootstrap import bootstrap_interval
 from foveal.metrics.calibration import Calibration, calibration
 from foveal.metrics.classification import PerClass, confusion_matrix, per_class, top_k_wrong
 from foveal.tasks import task
-from foveal.training.checkpoint import replace_file
 from foveal.tasks.detect import with_targets
+from foveal.training.checkpoint import replace_file
 from foveal.training.inputs import Reduced
 from foveal.training.run import Run
 from foveal.training.trained import Trained

@@ -73,12 +73,12 @@ class Run:
         return tuple(str(name) for name in self.data["classes"])
 
     @property
-    @property
     def pose(self) -> Pose | None:
         """The keypoints of the training images' objects, None where they have none."""
         told = self.data.get("pose")
         return None if told is None else Pose.from_json(told)
 
+    @property
     def position(self) -> dict[str, Any]:
         """position.json of the last checkpoint: step, total, finished ("" while there is more to do), best, …"""
         return dict(checkpoint.load(self.path, "last").position)
