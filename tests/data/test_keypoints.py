@@ -92,10 +92,62 @@ def test_keypoints_there_and_back(posed: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         before, after = opened(posed, split), opened(tmp_path / "again", split)
         assert before.pose == after.pose and before.signature() == after.signature()
-    done = convert(posed, tmp_path / "yolo", "yolo")
+    done = convert(posed, tmp_path / "csv", "boxes_csv")
     assert any(why == "the keypoints of 1 objects have no place there" for _, why in done.skipped)
-    bare = opened(tmp_path / "yolo")
+    bare = opened(tmp_path / "csv")
     assert bare.pose is None and "keypoints" not in bare[0][1]
+
+
+def test_keypoints_go_to_yolo_and_back(posed: Path, tmp_path: Path) -> None:
+    convert(posed, tmp_path / "yolo", "yolo")
+    convert(tmp_path / "yolo", tmp_path / "back", "coco")
+    for split in ("train", "test"):
+        before = opened(posed, split)
+        for root in ("yolo", "back"):
+            after = opened(tmp_path / root, split)
+            assert after.pose is not None and after.pose.names == tuple(NAMES)
+            assert after.pose.mirrored == (0, 2, 1, 3) and not after.faults
+            place = {Path(after.name(i)).stem: i for i in range(len(after))}
+            for i, found in enumerate(before.objects):
+                its = after.objects[place[Path(before.name(i)).stem]].keypoints
+                torch.testing.assert_close(its, found.keypoints, atol=1e-3, rtol=0)
+
+
+YAML: dict[str, tuple[str, str]] = {
+    "shape": ("kpt_shape: [4]\n", r"'kpt_shape: \[4\]' is no count"),
+    "none": ("kpt_shape: [0, 3]\n", "no count of keypoints"),
+    "order": ("kpt_shape: [4, 3]\nflip_idx: [0, 1, 1, 3]\n", "flip_idx is no order of the numbers 0 to 3"),
+    "count": ("kpt_shape: [5, 3]\n", "17 numbers"),
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_faults_of_yolos_poses_are_named(name: str, posed: Path, tmp_path: Path) -> None:
+    told, message = YAML[name]
+    convert(posed, tmp_path / "yolo", "yolo")
+    (tmp_path / "yolo/data.yaml").write_text(f"{told}names: [corner, flower, roof]\n")
+    with pytest.raises(FovealError, match=message):
+        open_data(tmp_path / "yolo", "train")
+
+
+def test_without_names_or_order_nothing_is_mirrored(posed: Path, tmp_path: Path) -> None:
+    convert(posed, tmp_path / "yolo", "yolo")
+    (tmp_path / "yolo/data.yaml").write_text("names: [corner, flower, roof]\nkpt_shape: [4, 3]  # x, y, seen\n")
+    pose = opened(tmp_path / "yolo").pose
+    assert pose is not None and pose.names[0] == "keypoint 1" and Pose.from_json(pose.as_json()) == pose
+    with pytest.raises(FovealError, match="nothing says which keypoints change places"):
+        _ = pose.mirrored
+
+
+def test_keypoints_without_visibility(posed: Path, tmp_path: Path) -> None:
+    convert(posed, tmp_path / "yolo", "yolo")
+    (tmp_path / "yolo/data.yaml").write_text("names: [corner, flower, roof]\nkpt_shape: [2, 2]\nflip_idx: [1, 0]\n")
+    for file in (tmp_path / "yolo/labels").rglob("*.txt"):
+        file.write_text("0 0.5 0.5 0.2 0.2 0.5 0.25 0 0\n1 0.5 0.5 0.2 0.2\n")
+    images = opened(tmp_path / "yolo")
+    width, height = images.sizes[0]
+    assert images.objects[0].keypoints[:, :, 2].tolist() == [[2, 0], [0, 0]]
+    assert images.objects[0].keypoints[0, 0, :2].tolist() == pytest.approx([width / 2, height / 4])
 
 
 def test_a_file_brings_its_namesakes(posed: Path) -> None:

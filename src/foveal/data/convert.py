@@ -37,7 +37,7 @@ def convert(
 
     Classes: digits idx cifar folder csv ilsvrc. Masks: masks voc_masks cityscapes, from coco and labelme too, whose
     outlines are painted. Boxes: voc coco yolo boxes_csv labelme; objects with a flag that the format cannot hold
-    (difficult, crowd) are left out and listed, and so are keypoints, which coco alone holds.
+    (difficult, crowd) are left out and listed, and so are keypoints, which coco and yolo hold.
 
     Pictures in files keep their bytes where the format holds files; the others hold exact pixels or refuse. A set
     without splits is cut by `seed` and written with them. Unreadable pictures are left out, or refused if `strict`.

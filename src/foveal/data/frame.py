@@ -28,7 +28,7 @@ class Frame:
 
     def boxes(self, prepared: Tensor) -> Tensor:
         """Boxes of the prepared image in the original's pixels, cut to it: float32 [K, 4] → float32 [K, 4]."""
-        return self.within(prepared.unflatten(-1, (2, 2))).flatten(-2)
+        return self.within(prepared.reshape(-1, 2, 2)).flatten(1)
 
     def points(self, prepared: Tensor) -> Tensor:
         """Points (x, y) of the prepared image in the original's pixels, not cut: float32 [..., 2] → the same."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,36 +22,58 @@ _PROBE = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))  # pixels from the image's centre
 
 @dataclass(frozen=True)
 class Pose:
-    """The keypoints that every object of a set has: their names, and the places in `names` that lines join."""
+    """The keypoints that every object of a set has: their names, and the places in `names` that lines join.
+
+    swaps: the place that each takes in a mirror image, where a file tells it; () where nothing does, names neither.
+    """
 
     names: tuple[str, ...]
     edges: tuple[tuple[int, int], ...] = ()
+    swaps: tuple[int, ...] | None = None
 
     @cached_property
     def mirrored(self) -> tuple[int, ...]:
         """The place that each keypoint takes in a mirror image: left_eye (left eye, l_eye, LEye) is right_eye there.
 
-        Raises FovealError for a name with a side whose other side is not there.
+        Raises FovealError for a name with a side whose other side is not there, and where nothing tells.
         """
-        places = []
-        for name in self.names:
-            other = _SIDED.sub(lambda found: _OTHER[found[0]], name)
-            if other not in self.names:
-                raise FovealError(
-                    f"the keypoint '{name}' has no '{other}' to change places with in a mirror image",
-                    "name both sides alike, or take flip out of augment",
-                )
-            places.append(self.names.index(other))
-        return tuple(places)
+        if self.swaps == ():
+            raise FovealError(
+                "nothing says which keypoints change places in a mirror image",
+                "add flip_idx to data.yaml, or take flip out of augment",
+            )
+        if self.swaps:
+            return self.swaps
+        alone = next((pair for pair in zip(self.names, self.others, strict=True) if pair[1] not in self.names), None)
+        if alone:
+            raise FovealError(
+                f"the keypoint '{alone[0]}' has no '{alone[1]}' to change places with in a mirror image",
+                "name both sides alike, or take flip out of augment",
+            )
+        return tuple(map(self.names.index, self.others))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What each keypoint is called in a mirror image, whether there is one of that name or not."""
+        return tuple(_SIDED.sub(lambda found: _OTHER[found[0]], name) for name in self.names)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"names": list(self.names), "edges": [list(edge) for edge in self.edges]}
+        swaps = None if self.swaps is None else list(self.swaps)
+        return {"names": list(self.names), "edges": [list(edge) for edge in self.edges], "swaps": swaps}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Pose:
         """What `as_json` gave."""
-        return cls(tuple(map(str, values["names"])), tuple((int(a), int(b)) for a, b in values["edges"]))
+        swaps = None if values["swaps"] is None else tuple(map(int, values["swaps"]))
+        return cls(tuple(map(str, values["names"])), tuple((int(a), int(b)) for a, b in values["edges"]), swaps)
+
+
+def swapped(where: str, places: Sequence[float], count: int) -> tuple[int, ...]:
+    """The places of `count` keypoints in a mirror image as a file tells them, none or all. FovealError for others."""
+    if places and sorted(places) != list(range(count)):
+        raise FovealError(f"{where}: flip_idx is no order of the numbers 0 to {count - 1}", "mend the list")
+    return tuple(map(int, places))
 
 
 def joined(target: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ class Points:
             raise FovealError(f"objects of {sorted(counts)} keypoints are compared", "give all the same ones")
         points, t_points = (np.concatenate([part.double().cpu().numpy() for part in parts]) for parts in (found, truth))
         self.found, self.truth = points[table.row], t_points[table.t_row]
-        self.given: Bools = self.truth[..., 2] > 0
+        self.given: Bools = np.asarray(self.truth[..., 2] > 0)
         self._box, self._area = table.t_box, table.t_area
         corners = self.found[..., :2]
         self.areas: Floats = np.prod(corners.max(1) - corners.min(1), -1) if len(corners) else np.zeros(0)
@@ -42,7 +42,7 @@ class Points:
         sides = box[:, 2:] - box[:, :2]
         low, high = (box[:, :2] - sides)[:, None], (box[:, 2:] + sides)[:, None]
         outside = np.maximum(low - points, 0) + np.maximum(points - high, 0)
-        some = given.any(1)
+        some: Bools = np.asarray(given.any(1))
         apart = np.where(some[:, None, None], points - its, outside)
         area = (self._area[truth] + np.spacing(1))[:, None]
         similar = np.exp(-(apart**2).sum(-1) / (2 * spreads(given.shape[1])) ** 2 / area / 2)

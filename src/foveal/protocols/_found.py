@@ -42,10 +42,11 @@ def compared(predict: Any, dataset: Any, batch_size: int) -> tuple[list[Found], 
 
 
 def _truth(target: dict[str, Tensor]) -> Truth:
-    parts = (target.get(key) for key in ("difficult", "crowd", "area"))
+    flags = (target.get(key) for key in ("difficult", "crowd", "area"))
     masks = target.get("masks")
     runs = None if masks is None else tuple(encoded(mask, *masks.shape[1:]) for mask in masks)
-    return Truth(target["boxes"], target["labels"], *parts, runs, target.get("keypoints"))
+    plain = Truth(target["boxes"], target["labels"], *flags)
+    return plain._replace(masks=runs, keypoints=target.get("keypoints"))
 
 
 def _wanted(there: Truth) -> bool:

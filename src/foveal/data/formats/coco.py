@@ -35,7 +35,7 @@ from foveal.data.formats._boxes import (
 from foveal.data.formats._common import SPLITS, check_split, split_called
 from foveal.data.formats._json import numbers, read_json, rows, text, whole
 from foveal.data.outlines import Outline, OutlineError, Runs, polygons, runs
-from foveal.data.pose import Pose
+from foveal.data.pose import Pose, swapped
 from foveal.errors import FovealError
 
 TASK = "detect"
@@ -98,6 +98,7 @@ def write(sets: Mapping[str, BoxSet], root: Path) -> None:
         shared: dict[str, Any] = {}
         if pose is not None:
             shared = {"keypoints": list(pose.names), "skeleton": [[a + 1, b + 1] for a, b in pose.edges]}
+            shared |= {} if pose.swaps is None else {"flip_idx": list(pose.swaps)}
         categories = [{"id": n, "name": name, **shared} for n, name in enumerate(images.classes, 1)]
         data = {"images": listed, "annotations": objects, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(data), encoding="utf-8")
@@ -188,7 +189,11 @@ def _pose(file: Path, data: dict[str, Any]) -> Pose | None:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise FovealError(f"{file}: {where}: two keypoints are called '{twice}'", "give each a name of its own")
-        found[where] = Pose(tuple(names), _edges(file, where, row.get("skeleton", []), len(names)))
+        swaps = None
+        if isinstance(row.get("flip_idx"), list):  # YOLO's word for what COCO's files do not tell
+            told = numbers(file, f"{where}: flip_idx", row["flip_idx"], len(row["flip_idx"]))
+            swaps = swapped(f"{file}: {where}", told, len(names))
+        found[where] = Pose(tuple(names), _edges(file, where, row.get("skeleton", []), len(names)), swaps)
     poses = list(found.items())
     for where, pose in poses[1:]:
         if pose.names != poses[0][1].names:
