@@ -42,11 +42,16 @@ def compared(predict: Any, dataset: Any, batch_size: int) -> tuple[list[Found], 
 
 
 def _truth(target: dict[str, Tensor]) -> Truth:
-    flags = (target.get(key) for key in ("difficult", "crowd", "area"))
     masks = target.get("masks")
-    runs = None if masks is None else tuple(encoded(mask, *masks.shape[1:]) for mask in masks)
-    plain = Truth(target["boxes"], target["labels"], *flags)
-    return plain._replace(masks=runs, keypoints=target.get("keypoints"))
+    return Truth(
+        target["boxes"],
+        target["labels"],
+        ignored=target.get("difficult"),
+        crowd=target.get("crowd"),
+        area=target.get("area"),
+        masks=None if masks is None else tuple(encoded(mask, *masks.shape[1:]) for mask in masks),
+        keypoints=target.get("keypoints"),
+    )
 
 
 def _wanted(there: Truth) -> bool:

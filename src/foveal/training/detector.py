@@ -76,7 +76,7 @@ def _back(one: detect.Detections, frame: Frame) -> Located:
     """What was found on a prepared image, in the pixels of the original."""
     there: Located = {**one, "boxes": frame.boxes(one["boxes"])}
     if "masks" in one:
-        boxes = frame.points(one["boxes"].unflatten(1, (2, 2))).flatten(1)  # not cut: masks lie over whole boxes
+        boxes = frame.points(one["boxes"].reshape(-1, 2, 2)).flatten(1)  # not cut: masks lie over whole boxes
         there["masks"] = tuple(_painted(*pair, frame) for pair in zip(one["masks"], boxes, strict=True))
     if "keypoints" in one:
         points = one["keypoints"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from foveal.boxes.heatmaps import cells, peaks
+from foveal.boxes.pasting import cut_out
 from foveal.contracts import check_model
 from foveal.errors import FovealError
 from foveal.models import create
@@ -33,6 +34,23 @@ def test_parameters_are_torchvisions() -> None:
         model = create("keypoint_rcnn", frozen=True)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 59_137_258
     assert sum(p.numel() for p in model.parameters()) == 59_190_378
+
+
+def test_masks_are_cut_out_of_their_boxes() -> None:
+    random = torch.Generator().manual_seed(1)
+    masks = torch.rand(3, 40, 60, generator=random) < 0.5
+    corner = torch.randint(0, 20, (7, 2), generator=random)
+    boxes = torch.cat((corner, corner + 2 * torch.randint(3, 10, (7, 2), generator=random)), 1).float()
+    which = torch.tensor([2, 0, 0, 2, 1, 2, 0])
+    found = cut_out(masks, boxes, which, 2)
+    for (left, top, right, bottom), k, cells_ in zip(boxes.int().tolist(), which.tolist(), found, strict=True):
+        inside = masks[k, top:bottom, left:right].float()
+        x, y = (right - left) // 2, (bottom - top) // 2
+        quarters = [inside[:y, :x], inside[:y, x:], inside[y:, :x], inside[y:, x:]]
+        # samples lie between pixels, so that a border may take half of its neighbour's
+        assert (cells_.flatten() - torch.stack([part.mean() for part in quarters])).abs().max() < 0.3
+    naive = [cut_out(masks[k][None], box[None], torch.zeros(1).long(), 2) for box, k in zip(boxes, which, strict=True)]
+    torch.testing.assert_close(found, torch.cat(naive))
 
 
 def test_a_keypoint_is_a_cell_of_its_box() -> None:

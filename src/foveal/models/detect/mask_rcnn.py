@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.boxes.heatmaps import cells, peaks
-from foveal.boxes.pooling import roi_align
+from foveal.boxes.pasting import cut_out
 from foveal.errors import FovealError
 from foveal.models.detect._found import Detections
 from foveal.models.detect._second import RegionPool
@@ -95,7 +95,7 @@ class MaskRCNN(_Branched):
         boxes = [one.boxes[: len(one.truth)] for one in assigned]
         label = torch.cat([one.labels[: len(one.truth)] for one in assigned])
         wanted = [
-            roi_align(target["masks"][one.truth, None].float(), list(own[:, None]), (_SIDE, _SIDE), 1.0, samples=-1)
+            cut_out(target["masks"], own, one.truth, _SIDE)
             for one, own, target in zip(assigned, boxes, targets, strict=True)
             if len(own)
         ]
@@ -103,7 +103,7 @@ class MaskRCNN(_Branched):
         if not wanted:
             return {**terms, "masks": scores.sum() * 0}
         own_scores = scores[torch.arange(len(label), device=label.device), label]
-        return {**terms, "masks": F.binary_cross_entropy_with_logits(own_scores, torch.cat(wanted)[:, 0])}
+        return {**terms, "masks": F.binary_cross_entropy_with_logits(own_scores, torch.cat(wanted))}
 
     def detect(self, images: Tensor) -> list[Detections]:
         """As Faster R-CNN, and `masks`, float32 [K, 28, 28]: how probably each cell of the box is the object's, 0 to 1.
@@ -112,6 +112,12 @@ class MaskRCNN(_Branched):
         found = self.reported(self.answer(maps, images), images)
         masks = self.probabilities(maps, [one["boxes"] for one in found], [one["labels"] for one in found])
         return [{**one, "masks": own} for one, own in zip(found, masks, strict=True)]
+
+    def fixed_answer(self, maps: Sequence[Tensor], images: Tensor) -> dict[str, Tensor]:
+        """As Faster R-CNN, and `masks`, float32 [N, K, 28, 28], as `detect` gives them."""
+        found = super().fixed_answer(maps, images)
+        masks = self.probabilities(maps, list(found["boxes"]), list(found["labels"]))
+        return {**found, "masks": torch.stack(masks)}
 
     def probabilities(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """The masks of boxes [K, 4] with objects of `labels` [K], of each image float32 [K, 28, 28] over the box."""
@@ -183,6 +189,12 @@ class KeypointRCNN(_Branched):
         boxes = [one["boxes"] for one in found]
         heat = torch.split(self.heat(maps, boxes), [len(own) for own in boxes])
         return [{**one, "keypoints": peaks(own, one["boxes"])} for one, own in zip(found, heat, strict=True)]
+
+    def fixed_answer(self, maps: Sequence[Tensor], images: Tensor) -> dict[str, Tensor]:
+        """As Faster R-CNN, and `heat`, logits [N, K, J, 56, 56], of which `boxes.heatmaps.peaks` makes keypoints."""
+        found = super().fixed_answer(maps, images)
+        heat = self.heat(maps, list(found["boxes"]))
+        return {**found, "heat": heat.view(*found["scores"].shape, *heat.shape[1:])}
 
     def heat(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """The logits of each keypoint's place over the boxes [K, 4] of all images: float32 [boxes, J, 56, 56]."""
