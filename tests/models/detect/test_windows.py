@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,8 @@ def test_boxes_that_agree_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = torch.tensor([1.4, 0.9, 0.5])
     torch.testing.assert_close(found["scores"], sums / (1 + sums))
     torch.testing.assert_close(found["boxes"], torch.tensor([[11.0, 10, 31, 30], boxes[3], boxes[2]]))
+    with pytest.raises(FovealError, match="joining=suppress"):
+        model.scored(torch.zeros(1, 3, 64, 84))
     model.joining = "suppress"
     assert model.detect(torch.zeros(1, 3, 64, 84))[0]["scores"].tolist() == pytest.approx([0.9, 0.8, 0.5])
 
@@ -197,22 +199,16 @@ def test_an_image_smaller_than_a_window_is_refused() -> None:
         Windows((1.0,), 10, (4, 4), 10)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "rate"),
-    [("sliding_window_bccd_fast", 2e-3), ("overfeat_bccd_fast", 2e-3), ("fcn_detector_bccd_fast", 2e-3)],
-)
-def test_losses_fall_on_blood_cells(recipe: str, rate: float) -> None:
-    data = Path(os.environ.get("FOVEAL_DATA", "")) / "bccd"
-    if not os.environ.get("FOVEAL_DATA") or not data.is_dir():
-        pytest.skip("BCCD is not at $FOVEAL_DATA/bccd")
+@pytest.mark.parametrize("recipe", ["sliding_window_bccd_fast", "overfeat_bccd_fast", "fcn_detector_bccd_fast"])
+def test_losses_fall_on_blood_cells(recipe: str, real_data: Callable[[str], Path]) -> None:
     settings = resolve(recipe)
-    images = open_data(data, "train", task="detect").select(torch.tensor([0, 1, 2]))
+    images = open_data(real_data("bccd"), "train", task="detect").select(torch.tensor([0, 1, 2]))
     pipeline = Pipeline(settings.prepare, (), settings.input, 0, settings.test)
     with Loader(images, pipeline, 3, seed=0, train=False, workers=0) as loader:
         batch = next(iter(loader.batches(0)))
     torch.manual_seed(0)
     model: Any = create(settings.model, num_classes=len(images.classes), **settings.options)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
     seen, values = normalise(batch.images, settings.mean, settings.std), []
     for _ in range(12):
         loss = torch.stack(list(model.losses(seen, batch.targets).values())).sum()

@@ -17,8 +17,8 @@ localisation error against 44.1 %): so `per_class` is false unless asked for.
 
 What the paper leaves open. Edges are told in the window's own measure, -1 and 1 being its edges, and the overlap is
 taken as IoU. Boxes are merged class by class; for matchScore see `boxes.merge`. A merged box has the sum S of its
-windows' probabilities, reported as S / (1 + S), which has the same order and stays below 1. As `detect` merges as often
-as the image asks for, a graph for export holds suppression in its place.
+windows' probabilities, reported as S / (1 + S), which has the same order and stays below 1. Merging goes on as
+long as the image asks for: to export the network make it with joining=suppress.
 """
 
 from __future__ import annotations
@@ -121,8 +121,10 @@ class OverFeat(nn.Module):
         maps = [self.backbone(level) for level in self.windows(images)]
         logits = [self.classifier(map) for map in maps]
         edges = [self.regressor(map) for map in maps]
-        said = joined(edges, edges[0].shape[1]).unflatten(2, (-1, 4))
-        return Raw(joined(logits, logits[0].shape[1]), said, *self.windows.boxes(logits, images))
+        said = joined(edges, edges[0].shape[1])
+        return Raw(
+            joined(logits, logits[0].shape[1]), said.view(*said.shape[:2], -1, 4), *self.windows.boxes(logits, images)
+        )
 
     def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Over windows that overlap an object by half or more: `classes`, cross-entropy, with background also of three
@@ -153,30 +155,32 @@ class OverFeat(nn.Module):
         return (boxes if boxes.shape[2] > 1 else boxes[:, :, 0]), scores
 
     def scored(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with boxes within the image."""
-        boxes, scores = self.decode(self(images))
-        return clip(boxes, *images.shape[2:]), scores
+        """Boxes within the image, and the scores that they are suppressed by, 0 for classes that are not looked for: a
+        fixed graph for export. FovealError for a network that merges, as often as the image asks for."""
+        if self.joining == "merge":
+            raise FovealError("merging boxes is no fixed graph", "make the network with joining=suppress")
+        return self._looked_for(images)
 
     def detect(self, images: Tensor) -> list[Detections]:
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
-        raw = self(images)
-        boxes, scores = self.decode(raw)
-        boxes = clip(boxes, *images.shape[2:])
-        pairs = zip(boxes, self._named(scores, raw.scales), strict=True)
+        pairs = zip(*self._looked_for(images), strict=True)
         if self.joining == "suppress":
             return [found(own, points, self.limits) for own, points in pairs]
         return [_merged(own, points, self.limits, self.threshold) for own, points in pairs]
+
+    def _looked_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        raw = self(images)
+        boxes, scores = self.decode(raw)
+        return clip(boxes, *images.shape[2:]), self._named(scores, raw.scales)
 
     def _named(self, scores: Tensor, scales: Tensor) -> Tensor:
         """The scores [N, A, classes], 0 for classes that are not among the best of their image and scale: C_s."""
         if self.classes >= self.num_classes:
             return scores
-        parts = []
-        for part in scores.split(torch.bincount(scales).tolist(), dim=1):
-            best = part.amax(1).topk(self.classes, dim=1).indices  # [N, classes]
-            named = torch.zeros_like(part[:, 0]).scatter(1, best, 1.0)
-            parts.append(part * named[:, None])
-        return torch.cat(parts, 1)
+        most = scores.new_zeros(len(scores), len(self.windows.scales), self.num_classes)
+        most = most.scatter_reduce(1, scales[:, None].expand_as(scores), scores, "amax")
+        named = torch.zeros_like(most).scatter(2, most.topk(self.classes, dim=2).indices, 1.0)
+        return scores * named[:, scales]
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """The classifier's name of each tensor → its name here."""
@@ -295,6 +299,6 @@ def _merged(boxes: Tensor, scores: Tensor, limits: Limits, threshold: float) -> 
     if not parts:
         none = boxes.new_zeros(0)
         return {"boxes": none.view(0, 4), "scores": none, "labels": none.long()}
-    box, total, label = (torch.cat(column) for column in zip(*parts, strict=True))
+    found_boxes, total, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     best = total.argsort(descending=True, stable=True)[: limits.most]
-    return {"boxes": box[best], "scores": total[best] / (1 + total[best]), "labels": label[best]}
+    return {"boxes": found_boxes[best], "scores": total[best] / (1 + total[best]), "labels": labels[best]}
