@@ -23,10 +23,13 @@ def test_a_point_is_the_weighted_mean_of_its_corners(dims: int) -> None:
     """The corners, taken back from the plane Σx = 0 to the features' space, with barycentric weights."""
     torch.manual_seed(0)
     features = torch.randn(200, dims, dtype=torch.float64) * 3
-    corners, weights = _simplices(features)
+    lowest, rank, weights = _simplices(features.T)
     assert bool((weights >= -1e-12).all())
     torch.testing.assert_close(weights.sum(1), torch.ones(200, dtype=torch.float64))
-    whole = torch.cat((corners, -corners.sum(2, keepdim=True)), 2).double()
+    k = torch.arange(dims + 1)[:, None]
+    moved = torch.where(rank.T[:, None] > dims - k, k - (dims + 1), k)  # [P, k, d + 1]
+    whole = lowest.T[:, None] + moved
+    assert bool((whole.sum(2) == 0).all())
     lifted = (whole * weights[..., None]).sum(1)  # [P, d + 1]
     step = torch.arange(1, dims + 1, dtype=torch.float64)
     directions = torch.zeros(dims, dims + 1, dtype=torch.float64)

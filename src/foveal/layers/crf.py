@@ -85,7 +85,7 @@ class DenseCRF(nn.Module):
         for _ in range(self.iterations):
             marginals = refined.softmax(1)
             refined = torch.addmm(unary, near(marginals), mix_near, alpha=-1)
-            refined = torch.addmm(refined, alike(marginals), mix_alike, alpha=-1)
+            refined.addmm_(alike(marginals), mix_alike, alpha=-1)
         return refined.T.reshape(scores.shape)
 
     def _kernel(self, features: Tensor) -> Filter:
@@ -98,9 +98,9 @@ class DenseCRF(nn.Module):
 
 
 def _places(scores: Tensor) -> Tensor:
-    """The pixels' coordinates, row by row: [H·W, 2]."""
+    """The pixels' coordinates x, y, row by row: [H·W, 2]. The lattice is not alike in all axes: their order counts."""
     rows, columns = (torch.arange(n, dtype=scores.dtype, device=scores.device) for n in scores.shape[-2:])
-    return torch.cartesian_prod(rows, columns)
+    return torch.cartesian_prod(rows, columns).flip(1)
 
 
 def _pairs(features: Tensor) -> Filter:

@@ -5,8 +5,7 @@ A. Adams, J. Baek, M. Davis, «Fast high-dimensional filtering using the permuto
 Space is cut into equal simplices. A point gives its value to the d + 1 corners of its simplex (splat), corners give
 each other theirs along each of the d + 1 axes with weights 1/4, 1/2, 1/4 (blur), and points take theirs back (slice).
 Here the corners that are used are found for all points at once: each gets a whole number for a key, keys are sorted,
-and a corner's number is its place among them. Splat and slice are then weighted sums over lists of indices, blur is
-reading two neighbours.
+and a corner's number is its place among them. Splat, blur and slice are then weighted sums over lists of indices.
 """
 
 from __future__ import annotations
@@ -41,18 +40,20 @@ class Lattice:
         if self.meta:
             return
         with torch.no_grad():
-            corners, weights = _simplices(features.detach())
-            keys, table, spans = _keys(corners)
-            used, numbers = torch.unique(keys, return_inverse=True)
+            lowest, rank, weights = _simplices(features.detach().T.contiguous())
+            keys, factors = _keys(lowest, rank)
+            keys, order = keys.flatten().sort(stable=True)  # entries (point, corner) by corner
+            first = F.pad(keys[1:] != keys[:-1], (1, 0), value=True)
+            used = keys[first]
             self.corners = len(used)
+            numbers = torch.empty_like(order)
+            numbers[order] = first.cumsum(0) - 1
             self.at = numbers.view(self.points, self.dims + 1)  # [P, d + 1], the corners of each point
             self.weights = weights
-            order = numbers.argsort(stable=True)  # entries (point, corner) by corner
             self.givers = order // (self.dims + 1)
             self.given = self.weights.flatten()[order]
-            starts = torch.bincount(numbers, minlength=self.corners).cumsum(0)
-            self.starts = F.pad(starts[:-1], (1, 0))
-            self.neighbours = _neighbours(used, table, spans, self.dims)
+            self.starts = first.nonzero().flatten()
+            self.blurred = _blurred(used, factors, self.dims)
 
     @torch.no_grad()
     def normalise(self) -> Lattice:
@@ -77,11 +78,11 @@ class Lattice:
         )
         # A last row of zeros stands for all corners that no point uses.
         x = torch.cat((sums, sums.new_zeros(1, sums.shape[1])))
-        for before, behind in self.neighbours.flip(0) if transposed else self.neighbours:
-            blurred = x[before].add_(x[behind]).mul_(0.5).add_(x[:-1])
-            x = torch.cat((blurred, x[-1:]))
+        shares = values.new_tensor([1, 0.5, 0.5]).expand(len(x), 3).contiguous()
+        for corners in self.blurred.flip(0) if transposed else self.blurred:
+            x = F.embedding_bag(corners, x, mode="sum", per_sample_weights=shares)
         taken = F.embedding_bag(self.at, x, mode="sum", per_sample_weights=self.weights.to(values.dtype))
-        return taken * _scale(self.dims)
+        return taken.mul_(_scale(self.dims))
 
 
 class _Filter(torch.autograd.Function):
@@ -104,58 +105,70 @@ def _scale(dims: int) -> float:
     return 1 / (1 + 2.0**-dims)
 
 
-def _simplices(features: Tensor) -> tuple[Tensor, Tensor]:
-    """The corners of each point's simplex, int64 [P, d + 1, d] (a last coordinate follows from the sum 0), and their
-    barycentric weights [P, d + 1] (section 3.1 of the paper)."""
-    dims = features.shape[1]
+def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of features [d, P] each point's simplex (section 3.1 of the paper): its corner of remainder 0, int64 [d + 1, P],
+    the rank of each coordinate's difference from it, the largest first, int64 [d + 1, P], and the barycentric weights
+    of its corners, [P, d + 1]."""
+    dims = len(features)
     # Into the plane Σx = 0 of d + 1 dimensions, scaled so that the blur has the standard deviation 1.
-    step = torch.arange(1, dims + 1, device=features.device, dtype=features.dtype)
+    step = torch.arange(1, dims + 1, device=features.device, dtype=features.dtype)[:, None]
     scaled = features * (math.sqrt(2 / 3) * (dims + 1) / (step * (step + 1)).sqrt())
-    tail = F.pad(scaled.flip(1).cumsum(1).flip(1), (0, 1))  # Σ of the features from i on
-    lifted = tail - F.pad(scaled * step, (1, 0))  # [P, d + 1]
-    # The nearest corner of remainder 0, and the order of the differences.
-    up = (lifted / (dims + 1)).round() * (dims + 1)
-    rank = (lifted - up).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    excess = (up.sum(1, keepdim=True) / (dims + 1)).round().long()
-    rank = rank + excess
-    low, high = rank < 0, rank > dims
-    up = up + (dims + 1) * (low.to(up.dtype) - high.to(up.dtype))
-    rank = rank + (dims + 1) * (low.long() - high.long())
+    tail = F.pad(scaled.flip(0).cumsum(0).flip(0), (0, 0, 0, 1))  # Σ of the features from i on
+    lifted = tail - F.pad(scaled * step, (0, 0, 1, 0))  # [d + 1, P]
+    nearest = (lifted / (dims + 1)).round()
+    apart = lifted - nearest * (dims + 1)
+    rank = torch.zeros_like(lifted, dtype=torch.long)
+    for i in range(dims):  # of two equal differences the first counts as larger
+        for j in range(i + 1, dims + 1):
+            less = apart[i] < apart[j]
+            rank[i] += less
+            rank[j] += ~less
+    rank += nearest.sum(0).round().long()
+    turn = (rank < 0).long() - (rank > dims).long()
+    up = (nearest.long() + turn) * (dims + 1)
+    rank += turn * (dims + 1)
     # Barycentric weights from the sorted differences.
-    offset = torch.empty_like(lifted).scatter_(1, rank, (lifted - up) / (dims + 1))  # by rank, descending
-    falling = offset.flip(1)  # weight k is the drop at the k-th smallest
-    weights = falling - F.pad(falling[:, :-1], (1, 0))
-    weights[:, 0] = 1 + falling[:, 0] - falling[:, -1]
-    # Corner k adds k, or k - (d + 1) where the rank is among the k last.
-    k = torch.arange(dims + 1, device=features.device)
-    moved = torch.where(rank[:, None] > dims - k[:, None], k[:, None] - (dims + 1), k[:, None])  # [P, k, d + 1]
-    return up.long()[:, None, :dims] + moved[..., :dims], weights
+    offset = torch.empty_like(lifted).scatter_(0, rank, (lifted - up) / (dims + 1))  # by rank, descending
+    falling = offset.flip(0)  # weight k is the drop at the k-th smallest
+    weights = falling.diff(dim=0, prepend=falling[:1])
+    weights[0] = 1 + falling[0] - falling[-1]
+    return up, rank, weights.T.contiguous()
 
 
-def _keys(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One whole number for each corner, [P (d + 1)], the lowest coordinates and the factors of each coordinate."""
-    flat = corners.flatten(0, 1)
-    dims = flat.shape[1]
-    low = flat.amin(0) - (dims + 1)  # room for neighbours
-    spans = flat.amax(0) + (dims + 1) - low + 1
+def _keys(lowest: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """One whole number for each corner of each point, [P, d + 1], and the factors of each coordinate in it.
+
+    Corner k adds k to the coordinates of the one of remainder 0, or k - (d + 1) where the rank is among the k last. The
+    last coordinate follows from the sum 0.
+    """
+    dims = len(lowest) - 1
+    seen = lowest[:-1]
+    low, high = seen.amin(1) - 2 * dims - 1, seen.amax(1) + 2 * dims + 1  # corners, and room for their neighbours
+    spans = high - low + 1
     room = math.prod(int(n) for n in spans)
     if room >= 2**63:
         raise ValueError(f"features lie too far apart: {room:.2g} cells of the lattice; divide them by their deviation")
     factors = F.pad(spans.flip(0).cumprod(0)[:-1], (1, 0), value=1).flip(0)
-    return ((flat - low) * factors).sum(1), low, factors
+    begun = ((seen - low[:, None]) * factors[:, None]).sum(0)  # [P]
+    by_rank = torch.zeros_like(lowest).scatter_(0, rank, F.pad(factors, (0, 1))[:, None].expand_as(lowest))
+    back = F.pad(by_rank.flip(0).cumsum(0)[:-1], (0, 0, 1, 0))  # [d + 1, P], factors of the k last
+    k = torch.arange(dims + 1, device=lowest.device)[:, None]
+    return (begun + k * factors.sum() - (dims + 1) * back).T.contiguous(), factors
 
 
-def _neighbours(used: Tensor, low: Tensor, factors: Tensor, dims: int) -> Tensor:
-    """Both neighbours of each corner along each axis, int64 [d + 1, 2, corners]; `corners` where none is used."""
+def _blurred(used: Tensor, factors: Tensor, dims: int) -> Tensor:
+    """Each corner and its two neighbours along each axis, int64 [d + 1, corners + 1, 3]; `corners` where none is used,
+    as for what stands behind the last corner."""
+    own = torch.arange(len(used) + 1, device=used.device)
     found = []
     for axis in range(dims + 1):
         step = -torch.ones(dims, dtype=torch.long, device=used.device)
         if axis < dims:
             step[axis] = dims
         shift = (step * factors).sum()
-        pair = []
+        columns = [own]
         for key in (used - shift, used + shift):
             place = torch.searchsorted(used, key).clamp_(max=len(used) - 1)
-            pair.append(torch.where(used[place] == key, place, len(used)))
-        found.append(torch.stack(pair))
+            columns.append(F.pad(torch.where(used[place] == key, place, len(used)), (0, 1), value=len(used)))
+        found.append(torch.stack(columns, 1))
     return torch.stack(found)
