@@ -47,6 +47,17 @@ def run_of(folder: Path, **settings: Any) -> Run:
     return train(recipe(**settings), out=folder, console=Console(silent=True))
 
 
+def test_other_pixels_than_those_of_the_weights_are_told(tmp_path: Path) -> None:
+    other = run_of(tmp_path / "a", length=1, mean=(0.25,), std=(0.5,), whiten=False)
+    alike = recipe(weights=str(other.path), mean=(0.25,), std=(0.5,))
+    assert transfer.plan(alike, model(), 100, 10).said == ""
+    assert transfer.plan(recipe(weights=str(other.path), mean=(0.25,), whiten=True), model(), 100, 10).said == (
+        f"warning: {other.path} saw its images with whiten=false: add this, unless they are to differ"
+    )
+    log = (run_of(tmp_path / "b", length=1, weights=str(other.path), freeze="conv1").path / "log.txt").read_text()
+    assert f"warning: {other.path} saw its images with mean=0.25: add this" in log
+
+
 def test_what_stays_and_what_learns(tmp_path: Path) -> None:
     other = run_of(tmp_path / "a", classes=("0", "1", "2", "3"), length=1)
     assert other.classes == ("0", "1", "2", "3")

@@ -112,14 +112,16 @@ def load_tag_evaluation(folder: Path) -> TagEvaluation | None:
     try:
         figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
         with np.load(folder / PREDICTIONS, allow_pickle=False) as saved:
-            tensors = {name: torch.from_numpy(saved[name]) for name in ("scores", "labels", "class_ap")}
+            scores, labels, class_ap = (torch.from_numpy(saved[name]) for name in ("scores", "labels", "class_ap"))
             names = tuple(str(name) for name in saved["names"])
         return TagEvaluation(
             **{name: figures[name] for name in ("run", "model", "checkpoint", "data", "split", "metrics", "note")},
             classes=tuple(row["name"] for row in figures["classes"]),
             skipped=tuple((row["file"], row["reason"]) for row in figures["skipped"]),
             names=names,
-            **tensors,
+            scores=scores,
+            labels=labels,
+            class_ap=class_ap,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise FovealError(

@@ -4,8 +4,8 @@ Paper: Chatfield, Simonyan, Vedaldi and Zisserman, "Return of the Devil in the D
 (batch 128, momentum 0.9, weight decay 5e-4, rate 0.01 divided by 10 when the validation error stops falling) with crops
 from the whole picture, its shorter side at 256, flips and jitter along the principal colours.
 
-The paper does not print the length: 90 epochs, AlexNet's. Fine-tuning for another set of pictures starts from such a
-run: `foveal train cnn_s data=DIR weights=RUN partial=true lr=0.001`.
+The paper does not print the length: 90 epochs, AlexNet's. From such a run the fine-tuning starts: of `cnn_s_voc2007`,
+or for any folder of pictures `foveal train fine_tune model=cnn_s data=DIR weights=RUN`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -24,7 +25,8 @@ _LEARNED = 0.1  # of the rate, for layers that have learned already
 @dataclass(frozen=True)
 class Plan:
     """`frozen`: paths of modules whose weights and statistics stay. `factors`: of each parameter that learns, the
-    multiple of the recipe's rate. `said`: the same in words, "" where every layer learns at the recipe's rate."""
+    multiple of the recipe's rate. `said`: the same in words, "" where every layer learns at the recipe's rate; and what
+    to know of the weights."""
 
     frozen: tuple[str, ...]
     factors: Mapping[str, float]
@@ -35,7 +37,7 @@ def plan(recipe: Recipe, model: nn.Module, images: int, classes: int) -> Plan:
     """What of a network learns, by `freeze`, `head_lr` and `layer_decay`, or by the preset `transfer`, for so many
     training images. FovealError for a layer that it does not have."""
     if not recipe.freeze and recipe.head_lr == recipe.layer_decay == 1 and recipe.transfer == "none":
-        return Plan((), {}, "")
+        return Plan((), {}, _unlike(recipe))
     order, note = layers(model)
     weighted = [path for path in order if _has_weights(model, path)]
     freeze, head, trunk, decay = recipe.freeze, recipe.head_lr, 1.0, recipe.layer_decay
@@ -54,7 +56,32 @@ def plan(recipe: Recipe, model: nn.Module, images: int, classes: int) -> Plan:
     if len(set(factors.values())) > 1 or trunk != 1:
         rates = sorted(set(factors.values()))
         said.append(f"rates from {rates[0]:g} to {rates[-1]:g} of lr, the last layer {weighted[-1]} at {head:g}")
-    return Plan(tuple(frozen), factors, "\n".join(said + ([note] if said and note else [])))
+    warnings = [text for text in (note if said else "", _unlike(recipe)) if text]
+    return Plan(tuple(frozen), factors, "\n".join(said + warnings))
+
+
+def _unlike(recipe: Recipe) -> str:
+    """A warning where the recipe starts from a run whose pixels were normalised otherwise; "" where all is alike."""
+    file = Path(recipe.weights or "") / "recipe.json"
+    if not recipe.weights or not file.is_file():
+        return ""
+    other = Recipe.from_json(file.read_text(encoding="utf-8"))
+    keys = [key for key in ("mean", "std", "mean_image", "whiten") if _each(other, key) != _each(recipe, key)]
+    if not keys:
+        return ""
+    settings = " ".join(f"{key}={_written(getattr(other, key))}" for key in keys)
+    return f"warning: {recipe.weights} saw its images with {settings}: add this, unless they are to differ"
+
+
+def _each(recipe: Recipe, key: str) -> object:
+    """A setting, with a value for each channel where it has one for all."""
+    value = getattr(recipe, key)
+    return value * recipe.input[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def _written(value: object) -> str:
+    """As the command line takes it."""
+    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value).lower()
 
 
 def layers(model: nn.Module) -> tuple[list[str], str]:
