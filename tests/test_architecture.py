@@ -25,6 +25,7 @@ FLOORS = [
     {"training"},
     {"recipes"},
     {"evaluation", "prediction"},
+    {"exporting"},
     {"report"},
     {"experiment"},
     {"studies"},

@@ -34,6 +34,7 @@ _VERBS = {
     "verify": "foveal.evaluation.pairs",
     "predict": "foveal.prediction",
     "explain": "foveal.explanations",
+    "export": "foveal.exporting",
     "optimize": "foveal.inference",
     "load": "foveal.training.run",
     "load_weights": "foveal.weights",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from foveal.evaluation.pairs import verify as verify
     from foveal.experiment import train as train
     from foveal.explanations import explain as explain
+    from foveal.exporting import export as export
     from foveal.graph.dense import dense as dense
     from foveal.graph.table import show as show
     from foveal.inference import optimize as optimize

@@ -25,6 +25,7 @@ VERBS = (
     "recipes",
     "evaluate",
     "predict",
+    "export",
     "explain",
     "report",
     "results",

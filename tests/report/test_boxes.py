@@ -16,6 +16,7 @@ from foveal.data.formats import voc as voc_format
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.evaluation.boxes import BoxEvaluation, load_box_evaluation
+from foveal.exporting import export
 from foveal.prediction import find_pictures, predict
 from foveal.report import write_report
 from foveal.training.recipe import Recipe
@@ -66,6 +67,12 @@ def test_an_evaluation_comes_back_from_its_files(run: Run) -> None:
             assert torch.equal(part, same)
     assert {"ap50", "ap", "ap75"} == set(measured.metrics)
     assert "AP50" in measured.text() and "missed" in measured.text()
+
+
+def test_onnxruntime_finds_the_same(run: Run, tmp_path: Path) -> None:
+    found = export(run, tmp_path / "ssd.onnx", batch=2)
+    assert found.outputs == ("boxes", "scores", "labels") and "detections are the same" in found.text()
+    assert found.same > 0.95 * found.detections > 0 and found.difference < 1e-4  # untrained: many scores tie
 
 
 def test_boxes_are_in_the_images_own_pixels(run: Run) -> None:

@@ -18,6 +18,7 @@ from foveal.data.formats import masks as masks_format
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.evaluation.masks import MaskEvaluation, load_mask_evaluation
+from foveal.exporting import export
 from foveal.prediction import find_pictures, predict, predictions
 from foveal.report import write_report
 from foveal.report.mask_pictures import errors
@@ -92,6 +93,12 @@ def test_the_report_does_without_images(run: Run) -> None:
     (run.path / "recipe.json").write_text(json.dumps(settings | {"data": "gone"}), encoding="utf-8")
     page = write_report(Run(run.path)).read_text(encoding="utf-8")
     assert "Without pictures of the data" in page and page.count("<img") == 1
+
+
+def test_onnxruntime_gives_the_same_probabilities(run: Run, tmp_path: Path) -> None:
+    found = export(run, tmp_path / "unet.onnx", size=(32, 48))
+    assert found.outputs == ("probabilities",) and found.input == (1, 3, 32, 48)
+    assert found.checked > 0 and found.difference < 1e-4
 
 
 def test_predictions_have_the_pictures_size(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The kernels are torchvision's: they run on CPU and GPU, are differentiable and e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,7 +67,7 @@ def pyramid_align(
     [boxes, C, *size], the boxes of image 0 first. fixed: no shape depends on where the boxes fall, each level pools all
     boxes and only its own are taken, so that the graph can be exported; else each level pools its own ones alone.
     """
-    low = round(float(torch.tensor(strides[0]).log2()))
+    low = round(math.log2(strides[0]))
     levels = pyramid_level(torch.cat(list(boxes)), low, low + len(pyramid) - 1)
     if not fixed:
         return _each_its_own(pyramid, boxes, size, strides, levels=levels - low, samples=samples)

@@ -17,6 +17,7 @@ from foveal.errors import FovealError
 
 _FEW = 1024  # up to here torchvision's C++ loop is as fast
 _BLOCK = 512
+_SCHEMA = "(Tensor boxes, Tensor scores, float threshold, float least) -> Tensor"
 _LITTLE = 4  # boxes that a strong one removes on average, up to which there is no crowd
 
 
@@ -54,30 +55,34 @@ def batched_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float)
     return kept[scores[kept].sort(stable=True, descending=True).indices]
 
 
-def fixed_nms(boxes: Tensor, scores: Tensor, threshold: float, count: int) -> tuple[Tensor, Tensor]:
-    """The same rule in a graph that does not depend on the data, for export: always `count` places.
+def fixed_nms(boxes: Tensor, scores: Tensor, threshold: float, least: float = 0.0) -> Tensor:
+    """The same rule in a graph that does not depend on the data, for export: which boxes stay, bool [..., N].
 
-    boxes [..., N, 4] and scores [..., N] → indices int64 [..., count] of the highest scores in falling order, and bool
-    [..., count]: which of them stay. Any leading dimensions (images, classes) are treated at once. The work is `count`²
-    overlaps and `count` steps, so 100 to 400 are usual. FovealError when there are fewer boxes than `count`.
+    boxes [..., N, 4] and scores [..., N]; any leading dimensions (images, classes) are sets of their own. Boxes that do
+    not score above `least` go and remove none. In ONNX it is NonMaxSuppression.
     """
-    if count > scores.shape[-1]:
-        raise FovealError(f"{count} of {scores.shape[-1]} boxes", "give a count that is not larger")
-    top, chosen = scores.topk(count, dim=-1)
-    picked = boxes.gather(-2, chosen[..., None].expand(*chosen.shape, 4))
-    low, high = picked[..., :2], picked[..., 2:]
-    area = (high - low).prod(-1)
-    sides = torch.minimum(high[..., None, :], high[..., None, :, :]) - torch.maximum(
-        low[..., None, :], low[..., None, :, :]
-    )
-    common = sides.clamp_min(0).prod(-1)
-    overlaps = common / (area[..., None] + area[..., None, :] - common) > threshold  # [..., count, count]
-    later = torch.ones(count, count, dtype=torch.bool, device=boxes.device).triu(1)
-    overlaps = overlaps & later
-    stays = torch.isfinite(top)
-    for i in range(count):
-        stays = stays & ~(overlaps[..., i, :] & stays[..., i : i + 1])
-    return chosen, stays
+    _check(boxes.reshape(-1, 4), scores.flatten(), threshold)
+    stays: Tensor = _stays(boxes.reshape(-1, *boxes.shape[-2:]), scores.reshape(-1, scores.shape[-1]), threshold, least)
+    return stays.view(scores.shape)
+
+
+@torch.library.custom_op("foveal::stays", mutates_args=(), schema=_SCHEMA)
+def _stays(boxes: Tensor, scores: Tensor, threshold: float, least: float) -> Tensor:
+    """One step of an exported graph, whatever is found: boxes [G, N, 4] and scores [G, N] → bool [G, N]."""
+    stays = torch.zeros_like(scores, dtype=torch.bool)
+    for own, points, row in zip(boxes, scores, stays, strict=True):
+        above = (points > least).nonzero().flatten()
+        row[above[nms(own[above], points[above], threshold)]] = True
+    return stays
+
+
+@_stays.register_fake
+def _(boxes: Tensor, scores: Tensor, threshold: float, least: float) -> Tensor:
+    return torch.empty_like(scores, dtype=torch.bool)
+
+
+FIXED = torch.ops.foveal.stays.default
+"""The operation of `fixed_nms` in exported graphs, which exporters have to translate."""
 
 
 def _check(boxes: Tensor, scores: Tensor, threshold: float) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli import apply, arithmetic, data, explain, inspect, learn, predict, results, study, verify
+from foveal.cli import apply, arithmetic, data, explain, export, inspect, learn, predict, results, study, verify
 
 app = typer.Typer(
     name="foveal",
@@ -37,5 +37,5 @@ def common(
     """Options that stand before the verb; `debug` is read in main(), where errors end."""
 
 
-for module in (inspect, arithmetic, data, learn, apply, predict, explain, results, study, verify):
+for module in (inspect, arithmetic, data, learn, apply, predict, export, explain, results, study, verify):
     module.register(app)

@@ -50,20 +50,22 @@ def found(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     return {"boxes": chosen[kept], "scores": value[kept], "labels": label[kept]}
 
 
-def found_fixed(boxes: Tensor, scores: Tensor, limits: Limits, candidates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`found` in a graph that does not depend on the data, for export; of each class only the best `candidates` count.
+def found_fixed(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
+    """`found` in a graph that does not depend on the data, for export.
 
-    boxes [N, R, 4] or [N, R, C, 4], scores [N, R, C] → boxes float32 [N, most, 4], scores [N, most] falling, labels
-    int64 [N, most]; where less is found, the last scores are 0.
+    boxes [N, R, 4] or [N, R, C, 4], scores [N, R, C] → `boxes` float32 [N, K, 4], `scores` [N, K] falling, `labels`
+    int64 [N, K]; K is `limits.most`, or all there can be; where less is found, the last scores are 0.
     """
     points = scores.transpose(1, 2)  # [N, C, R]
-    classes = points.shape[1]
+    classes, count = points.shape[1:]
     own = boxes[:, None].expand(-1, classes, -1, -1) if boxes.ndim == 3 else boxes.transpose(1, 2)  # [N, C, R, 4]
+    if 0 < limits.candidates < count:
+        count = limits.candidates
+        points, row = points.topk(count, dim=2)
+        own = own.gather(2, row[..., None].expand(-1, -1, -1, 4))
     if limits.side:
         points = torch.where(((own[..., 2:] - own[..., :2]) >= limits.side).all(-1), points, 0.0)
-    chosen, stays = fixed_nms(own, points, limits.overlap, candidates)
-    value = points.gather(-1, chosen)
-    value = torch.where(stays & (value > limits.score), value, 0.0).flatten(1)
-    picked = own.gather(2, chosen[..., None].expand(-1, -1, -1, 4)).flatten(1, 2)
-    best, place = value.topk(min(limits.most, classes * candidates), dim=1)
-    return picked.gather(1, place[..., None].expand(-1, -1, 4)), best, place // candidates
+    points = torch.where(fixed_nms(own, points, limits.overlap, limits.score), points, 0.0)
+    best, place = points.flatten(1).topk(min(limits.most, classes * count), dim=1)
+    chosen = own.flatten(1, 2).gather(1, place[..., None].expand(-1, -1, 4))
+    return {"boxes": chosen, "scores": best, "labels": place // count}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.boxes.coding import clip, decode, encode
 from foveal.boxes.matching import match, sample
-from foveal.boxes.suppression import batched_nms
+from foveal.boxes.suppression import batched_nms, fixed_nms
 from foveal.models.detect._references import References, by_place
 
 BETA = 1 / 9  # where smooth L1 turns from a square into a line, as in Girshick's code
@@ -69,20 +69,40 @@ class RegionProposals(nn.Module):
     @torch.no_grad()
     def proposals(self, regions: Regions, images: Tensor, *, learning: bool = False) -> list[Tensor]:
         """The boxes of each image that the second stage is to look at, best first: float32 [P, 4] within the image."""
-        boxes, scores, levels = [], [], []
-        for number, (objectness, deltas, anchors) in enumerate(zip(*regions, strict=True)):
+        boxes, scores = self._best(regions, images, learning)
+        level = torch.cat([torch.full_like(own[0], number, dtype=torch.int64) for number, own in enumerate(scores)])
+        found = []
+        for box, score in zip(torch.cat(boxes, 1), torch.cat(scores, 1), strict=True):
+            large = self._large(box).nonzero().flatten()
+            kept = batched_nms(box[large], score[large], level[large], self.overlap)[: self.after[learning]]
+            found.append(box[large[kept]])
+        return found
+
+    @torch.no_grad()
+    def fixed_proposals(self, regions: Regions, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`proposals` in a graph that does not depend on the data, for export: always as many, float32 [N, P, 4], and
+        which of them are proposals, bool [N, P]; the others come last."""
+        boxes, scores = self._best(regions, images, False)
+        kept = []
+        for box, score in zip(boxes, scores, strict=True):
+            points = torch.where(self._large(box), score, -1.0)
+            kept.append(torch.where(fixed_nms(box, points, self.overlap, -1.0), points, -1.0))
+        every = torch.cat(kept, 1)
+        best, place = every.topk(min(self.after[0], every.shape[1]), dim=1)
+        return torch.cat(boxes, 1).gather(1, place[..., None].expand(-1, -1, 4)), best >= 0
+
+    def _best(self, regions: Regions, images: Tensor, learning: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Of each level the best boxes [N, K, 4] within the image, and how probably they are objects' [N, K]."""
+        boxes, scores = [], []
+        for objectness, deltas, anchors in zip(*regions, strict=True):
             value, place = objectness.topk(min(self.before[learning], objectness.shape[1]), dim=1)
             chosen = deltas.gather(1, place[..., None].expand(-1, -1, 4))
             boxes.append(clip(decode(chosen, anchors[place]), *images.shape[2:]))
             scores.append(value.sigmoid())
-            levels.append(torch.full_like(place[0], number))
-        level = torch.cat(levels)
-        found = []
-        for box, score in zip(torch.cat(boxes, 1), torch.cat(scores, 1), strict=True):
-            large = ((box[:, 2:] - box[:, :2]) >= self.side).all(1).nonzero().flatten()
-            kept = batched_nms(box[large], score[large], level[large], self.overlap)[: self.after[learning]]
-            found.append(box[large[kept]])
-        return found
+        return boxes, scores
+
+    def _large(self, boxes: Tensor) -> Tensor:
+        return ((boxes[..., 2:] - boxes[..., :2]) >= self.side).all(-1)
 
     def losses(self, regions: Regions, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Equation 1 over 256 anchors of each image, up to half of them on objects: `objectness`, cross-entropy, and

@@ -16,7 +16,7 @@ from foveal.boxes.coding import RCNN_WEIGHTS, clip, decode, encode
 from foveal.boxes.matching import BACKGROUND, IGNORED, match, sample
 from foveal.boxes.overlap import iou
 from foveal.boxes.pooling import pyramid_align, roi_max_pool
-from foveal.models.detect._found import Detections, Limits, found
+from foveal.models.detect._found import Detections, Limits, found, found_fixed
 from foveal.models.detect._trunks import Maps, resnet, vgg16
 
 
@@ -52,7 +52,8 @@ class RegionPool(nn.Module):
         used = [map.float() for map in maps[: len(self.strides)]]
         if len(used) == 1:
             return roi_max_pool(used[0], boxes, self.size, self.strides[0])
-        return pyramid_align(used, boxes, self.size, self.strides, fixed=False)
+        exporting = torch.compiler.is_exporting()  # a graph in which no shape depends on the boxes
+        return pyramid_align(used, boxes, self.size, self.strides, fixed=exporting)
 
 
 class SecondStage(nn.Module):
@@ -124,12 +125,25 @@ class SecondStage(nn.Module):
         self, proposals: Sequence[Tensor], logits: Tensor, deltas: Tensor, images: Tensor
     ) -> list[Detections]:
         """What windows, and what was said of them, come to: of each image boxes, scores and labels."""
-        boxes = decode(deltas, torch.cat(list(proposals))[:, None], RCNN_WEIGHTS)
-        boxes = clip(boxes, *images.shape[2:])[:, 1:]
-        scores = logits.softmax(1)[:, 1:]
+        boxes, scores = self._scored(torch.cat(list(proposals)), logits, deltas, images)
         counts = [len(own) for own in proposals]
         parts = zip(torch.split(boxes, counts), torch.split(scores, counts), strict=True)
         return [found(own, points, self.limits) for own, points in parts]
+
+    def fixed_detections(
+        self, maps: Sequence[Tensor], proposals: Tensor, real: Tensor, images: Tensor
+    ) -> dict[str, Tensor]:
+        """The same of always as many windows, [N, P, 4], of which those are meant that are `real` [N, P], in a graph
+        that does not depend on the data: boxes [N, K, 4], scores [N, K] and labels [N, K]; see `found_fixed`."""
+        boxes, scores = self._scored(proposals.flatten(0, 1), *self.second(maps, list(proposals)), images)
+        boxes, scores = boxes.view(*real.shape, -1, 4), scores.view(*real.shape, -1)
+        scores = torch.where(real[..., None], scores, 0.0)
+        return found_fixed(boxes, scores, self.limits)
+
+    def _scored(self, windows: Tensor, logits: Tensor, deltas: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes within the image, [P, num_classes, 4], and probabilities [P, num_classes]."""
+        boxes = clip(decode(deltas, windows[:, None], RCNN_WEIGHTS), *images.shape[2:])
+        return boxes[:, 1:], logits.softmax(1)[:, 1:]
 
     def train(self, mode: bool = True) -> Self:
         """As usual; but frozen batch norms keep the statistics that they were loaded with."""

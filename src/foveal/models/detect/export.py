@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.models.detect._found import Limits, found_fixed
+from foveal.models.detect._found import found_fixed
 
 
 class Exportable(nn.Module):
-    """Images [N, 3, H, W] → boxes [N, most, 4] in pixels, scores [N, most] falling, labels int64 [N, most].
+    """Images [N, 3, H, W] → `boxes` [N, K, 4] in pixels, `scores` [N, K] falling, `labels` int64 [N, K], by name.
 
-    model: a single-shot detector; `most` is its own. What `detect` finds, padded with scores of 0. Of each class only
-    the best `candidates` boxes above the threshold count, so give more than a class has in an image, before
-    suppression, or as many as the detector itself looks at (400 for SSD); the graph has as many steps.
+    What `detect` finds, padded with scores of 0 to as many as the detector reports at most, and what else it says of
+    each box. `foveal.exporting.onnx.write` makes an ONNX file of it.
 
-    Raises FovealError for a two-stage detector, whose number of proposals is the image's. To export:
-
-        torch.onnx.export(Exportable(model.eval()), (images,), "model.onnx", dynamo=True)
+    model: a detector with `scored(images)`, boxes [N, R, 4] and scores [N, R, C] before suppression, and its `limits`;
+    or with `fixed(images)`, a dictionary of tensors whose shapes do not depend on the images. Raises FovealError for
+    any other.
     """
 
-    def __init__(self, model: nn.Module, candidates: int = 200) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        scored: Callable[[Tensor], tuple[Tensor, Tensor]] | None = getattr(model, "scored", None)
-        if scored is None:
+        if not (hasattr(model, "fixed") or hasattr(model, "scored")):
             raise FovealError(
-                f"{type(model).__name__} cannot be exported: its number of proposals depends on the image",
-                "export its backbone, or a single-shot detector (ssd300, ssd512, ssd_resnet)",
+                f"{type(model).__name__} cannot be exported: what it computes depends on the image",
+                "export its backbone, or another detector",
             )
-        self.model, self.candidates = model, candidates
+        self.model = model
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         detector: Any = self.model
+        if hasattr(detector, "fixed"):
+            answer: dict[str, Tensor] = detector.fixed(images)
+            return answer
         boxes, scores = detector.scored(images)
-        limits: Limits = detector.limits
-        return found_fixed(boxes, scores, limits, min(self.candidates, boxes.shape[1]))
+        return found_fixed(boxes, scores, detector.limits)

@@ -137,6 +137,14 @@ class TwoStage(SecondStage):
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
         return self.reported(self(images), images)
 
+    def fixed(self, images: Tensor) -> dict[str, Tensor]:
+        """`detect` in a graph that does not depend on the data: boxes [N, K, 4], scores [N, K], labels [N, K]."""
+        return self.fixed_answer(self.backbone(images), images)
+
+    def fixed_answer(self, maps: Sequence[Tensor], images: Tensor) -> dict[str, Tensor]:
+        """What `fixed` gives, from the maps of the images."""
+        return self.fixed_detections(maps, *self.rpn.fixed_proposals(self.rpn(maps, images), images), images)
+
     def reported(self, raw: Raw, images: Tensor) -> list[Detections]:
         """The detections that an answer comes to."""
         return self.detections(raw.proposals, raw.logits, raw.deltas, images)
