@@ -284,10 +284,13 @@ def few_cells(source: Path, folder: Path, counts: dict[str, int]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fast_rcnn_bccd_fast", "rcnn_bccd_fast"])
-def test_a_few_blood_cells_are_learned(name: str, tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize(("name", "epochs"), [("fast_rcnn_bccd_fast", 40), ("rcnn_bccd_fast", 3)])
+def test_a_few_blood_cells_are_learned(
+    name: str, epochs: int, tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
     data = few_cells(real_data("bccd"), tmp_path / "cells", {"train": 12, "val": 4, "test": 4})
-    recipe = resolve(name, data=str(data), length=30, evaluate_every=30, ema=0.0, options={"windows": 300})
+    options = {"windows": 300, "proposals": "single"}
+    recipe = resolve(name, data=str(data), length=epochs, evaluate_every=epochs, batch_size=2, ema=0.0, options=options)
     run, evaluation = train(recipe, out=tmp_path / "run")
     assert evaluation is not None and evaluation.metrics["ap50"] > 25
     assert len(list((run.path / "proposals").iterdir())) == 20
