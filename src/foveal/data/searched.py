@@ -11,7 +11,7 @@ from foveal.data.dataset import VisionSet
 from foveal.data.pipeline import Pipeline
 from foveal.data.resident import Progress
 from foveal.data.resources import cores
-from foveal.data.streaming import leave_interrupts_to_the_parent
+from foveal.data.streaming import leave_interrupts_to_the_parent, received
 from foveal.errors import FovealError
 from foveal.proposals.search import Remembered
 
@@ -47,7 +47,7 @@ def search_ahead(
         worker_init_fn=leave_interrupts_to_the_parent,
         generator=torch.Generator(),  # or starting would move the global RNG
     )
-    for done, error in enumerate(loader, 1):
+    for done, error in enumerate(received(iter(loader)), 1):
         if error:
             raise FovealError(*error)
         if progress is not None:

@@ -91,22 +91,7 @@ class Stream:
     def batches(self, parts: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
         """The batches of the index tensors `parts`, in order."""
         self._plan.tasks = [(epoch, part.numpy()) for part in parts]
-        found = iter(self._loader or ())
-        while True:
-            try:
-                result = next(found, None)
-            except (RuntimeError, OSError, EOFError) as error:
-                if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
-                    raise
-                if str(error).startswith("Caught "):  # raised by the set's own code in a worker
-                    raise
-                reason = str(error).partition("\n")[0] or type(error).__name__
-                raise FovealError(
-                    f"a process that reads images was ended from outside ({reason})",
-                    "often memory was short: lower workers= or batch_size=",
-                ) from error
-            if result is None:
-                return
+        for result in received(iter(self._loader or ())):
             if isinstance(result, FovealError):
                 raise result
             yield Batch(*(_converted(part, torch.as_tensor) for part in result))
@@ -142,6 +127,26 @@ class _Batches(Dataset[Batch]):
         except FovealError as error:
             return error
         return batch if self._shared else tuple(_converted(part, Tensor.numpy) for part in batch)
+
+
+def received(found: Iterator[Any]) -> Iterator[Any]:
+    """What worker processes send, item by item. FovealError when one of them was ended from outside."""
+    while True:
+        try:
+            result = next(found, None)
+        except (RuntimeError, OSError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+                raise
+            if str(error).startswith("Caught "):  # raised by the set's own code in a worker
+                raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise FovealError(
+                f"a process that reads images was ended from outside ({reason})",
+                "often memory was short: lower workers= or batch_size=",
+            ) from error
+        if result is None:
+            return
+        yield result
 
 
 def _converted(part: Any, convert: Callable[[Any], Any]) -> Any:
