@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
@@ -23,6 +24,7 @@ class Look:
         self._last = linear[-1][1] if layer is None else None
 
     def __call__(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)  # faster on CPUs
         if self._last is None:
             scores(self.model, images[:1])  # says what is wrong with images that do not fit
             return taps(self.model, str(self.layer))(images)[str(self.layer)].flatten(1).float().cpu()

@@ -30,6 +30,7 @@ _LIGHT = {
 _HUES = (_ACCENT, _WARM, _INK, _MUTED)
 _DASHES: Any = ("solid", (0, (5, 2)), (0, (1.5, 1.5)))
 _MOST_POINTS = 600  # of a curve; more would not be seen
+_FEW = 12  # points of a curve that are drawn as such
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 9,
@@ -105,9 +106,12 @@ def lines(
                 color=_HUES[place % len(_HUES)],
                 linewidth=0 if line.dots else 2.4 if line.bold else 1.5,
                 linestyle=_DASHES[place // len(_HUES) % len(_DASHES)],
-                marker="o" if line.dots else None,
+                marker="o" if line.dots or len(line.x) <= _FEW else None,
+                markersize=None if line.dots else 3.5,
                 label=line.label,
             )
+        if all(float(value).is_integer() for line in drawn for value in line.x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log:
             axes.set_yscale("log")
         elif all(value >= 0 for line in drawn for value in line.y):

@@ -110,10 +110,11 @@ def _outcome(
             }
         )
     wanted = list(dict.fromkeys(kind for kind, _ in found))
-    drawn = [Curve("baseB", [0, *numbers], [own.mean] * (len(numbers) + 1), dots=False)]
-    for kind in wanted:
-        means = [spread(found[kind, n], accuracy).mean for n in numbers]
-        drawn.append(Curve(f"{kind}: {_KINDS[kind]}", [0, *numbers], [own.mean, *means], bold=kind.startswith("A")))
+    drawn = []  # in charts hues go round by fours and dashes follow: one hue for each source, dashed where it learns on
+    for kind in [*(k for k in wanted if k[-1] != "+"), "baseB", *(k for k in wanted if k[-1] == "+")]:
+        means = [own.mean if kind == "baseB" else spread(found[kind, n], accuracy).mean for n in numbers]
+        label = kind if kind == "baseB" else f"{kind}: {_KINDS[kind]}"
+        drawn.append(Curve(label, [0, *numbers], [own.mean, *means], bold=kind.startswith("A")))
     lowest = min(min(curve.y) for curve in drawn)
     highest = max(max(curve.y) for curve in drawn)
     told = "; ".join(f"{kind} {', '.join(f'{_change(found[kind, n], own):+.1f}' for n in numbers)}" for kind in wanted)
