@@ -59,7 +59,7 @@ def test_families(name: str) -> None:
     assert name in published(name).url
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet40", "vgg16_bn"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet40", "vgg16_c"])
 def test_networks_without_published_weights(name: str) -> None:
     with pytest.raises(FovealError, match=f"published ImageNet weights '{name}'"):
         published(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
@@ -13,8 +14,11 @@ class SwitchedChain(nn.Module):
     """A chain of layers whose every MaxUnpool2d undoes the last nn.MaxPool2d that is not undone: [N, C, H, W] → maps.
 
     Noh et al. (2015), figure 2; Badrinarayanan et al. (2017), figure 2. The layers are the children, by their names;
-    only poolings and unpoolings that are children themselves are brackets.
+    only poolings and unpoolings that are children themselves are brackets. `classifier_name` is the network of
+    torchvision's that the encoder was, `vgg_encoder`: its weights load in part.
     """
+
+    classifier_name = "vgg16_bn"
 
     def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
         super().__init__()
@@ -28,6 +32,20 @@ class SwitchedChain(nn.Module):
                 pooled.append(x)
             x = layer(x, pooled.pop()) if isinstance(layer, MaxUnpool2d) else layer(x)
         return x
+
+    def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """torchvision's names of VGG-16's convolutions and batch norms → the names here. Its chain counts convolutions,
+        norms, ReLUs and poolings."""
+        names, number = {}, 0
+        for path, layer in self.named_children():
+            unit = isinstance(layer, nn.Sequential)
+            for place, part in enumerate(("conv", "bn") if unit else (), start=number):
+                leaves = layer.get_submodule(part).state_dict()
+                names |= {f"features.{place}.{leaf}": f"{path}.{part}.{leaf}" for leaf in leaves}
+            number += 3 if unit else 1
+            if path == "pool5":
+                break
+        yield "torchvision's VGG names", names
 
 
 def conv_bn_relu(
@@ -45,14 +63,15 @@ def conv_bn_relu(
     return nn.Sequential(layers)
 
 
-def vgg_encoder(in_channels: int = 3) -> OrderedDict[str, nn.Module]:
-    """VGG-16's thirteen convolutions, each with batch normalisation, and its five poolings: conv1_1 … pool5."""
+def vgg_encoder(in_channels: int = 3, width: int = 64) -> OrderedDict[str, nn.Module]:
+    """VGG-16's thirteen convolutions, each with batch normalisation, and its five poolings: conv1_1 … pool5; `width`
+    maps in the first block, VGG's 64, and up to eight times as many."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels
-    for block, (maps, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
+    for block, (factor, count) in enumerate(((1, 2), (2, 2), (4, 3), (8, 3), (8, 3)), start=1):
         for number in range(1, count + 1):
-            layers[f"conv{block}_{number}"] = conv_bn_relu(channels, maps)
-            channels = maps
+            layers[f"conv{block}_{number}"] = conv_bn_relu(channels, factor * width)
+            channels = factor * width
         layers[f"pool{block}"] = nn.MaxPool2d(2, 2)
     return layers
 

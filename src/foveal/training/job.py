@@ -123,8 +123,9 @@ class Job:
 
         file: Any = r.weights  # a path, or what the download gave
         if r.weights == "imagenet":
-            check_preparation(r.model, r.mean, r.std, r.mean_image)
-            file = imagenet(r.model)
+            name = getattr(self.model, "classifier_name", "") or r.model  # what the trunk of a detector was
+            check_preparation(name, r.mean, r.std, r.mean_image)
+            file = imagenet(name)
         if not r.weights_to:
             return str(load_weights(self.model, file, partial=r.partial, classes=classes))
         taking = set(transfer.up_to(transfer.layers(self.model)[0], r.weights_to))

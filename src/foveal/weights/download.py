@@ -14,7 +14,7 @@ import torch
 from foveal.errors import FovealError, unknown
 from foveal.weights.files import Checkpoint, read_weights
 
-_FAMILIES = re.compile(r"vgg\d+|googlenet|resnet\d+|densenet\d+")
+_FAMILIES = re.compile(r"vgg\d+(_bn)?|googlenet|resnet\d+|densenet\d+")
 _VERSION = "IMAGENET1K_V1"  # the plain training recipe, nearest to the papers'
 _HALF = (0.5, 0.5, 0.5)  # mean and deviation of googlenet: torchvision's forward goes over to them from its preset's
 
@@ -34,9 +34,9 @@ class Published:
 def published(name: str) -> Published:
     """What torchvision publishes. Needs no network.
 
-    There are vgg11 … vgg19, googlenet, resnet18 … resnet152 and densenet121 … densenet201. googlenet is the variant
-    with batch normalisation, `googlenet(batch_norm=True, aux=True)`; resnet50 and deeper are of version 1.5. Their
-    alexnet is another network than the paper's.
+    There are vgg11 … vgg19, with batch normalisation vgg11_bn … vgg19_bn, googlenet, resnet18 … resnet152 and
+    densenet121 … densenet201. googlenet has batch normalisation, `googlenet(batch_norm=True, aux=True)`;
+    resnet50 and deeper are of version 1.5. Their alexnet is another network than the paper's.
 
     Raises FovealError for a network without published weights.
     """

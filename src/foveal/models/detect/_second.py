@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -17,7 +17,7 @@ from foveal.boxes.matching import BACKGROUND, IGNORED, match, sample
 from foveal.boxes.overlap import iou
 from foveal.boxes.pooling import pyramid_align, roi_max_pool
 from foveal.models.detect._found import Detections, Limits, found, found_fixed
-from foveal.models.detect._trunks import Maps, resnet, vgg16
+from foveal.models.detect._trunks import Maps, classifier_files, resnet, trunk_of, vgg16
 
 
 class Assigned(NamedTuple):
@@ -145,6 +145,16 @@ class SecondStage(nn.Module):
         boxes = clip(decode(deltas, windows[:, None], RCNN_WEIGHTS), *images.shape[2:])
         return boxes[:, 1:], logits.softmax(1)[:, 1:]
 
+    @property
+    def classifier_name(self) -> str:
+        """The network of the catalogue that the trunk is from, "" for none: its weights, and those that torchvision
+        publishes for it, load in part."""
+        return trunk_of(self.backbone)[1].classifier
+
+    def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """The names of tensors in other files → the names here: the classifier's that the trunk is from."""
+        yield from classifier_files(self.backbone, self.head)
+
     def train(self, mode: bool = True) -> Self:
         """As usual; but frozen batch norms keep the statistics that they were loaded with."""
         super().train(mode)
@@ -183,7 +193,7 @@ class OneMap(NamedTuple):
 def vgg16_map() -> OneMap:
     """conv1_1 to relu5_3 of VGG-16, of stride 16; fc6 and fc7 of 4096 units, with dropout, on windows of 7x7."""
     trunk = vgg16()
-    maps = Maps(trunk, (next(reversed(trunk)),))
+    maps = Maps(trunk, (next(reversed(trunk)),), classifier="vgg16")
     return OneMap(maps, 512, RegionPool(7, (16,)), fully_connected(512 * 49, 4096, drop=0.5), 4096)
 
 
@@ -194,7 +204,8 @@ def resnet_map(encoder: str, width: int = 64, stride: int = 16, hidden: int = 0)
     last, channels = ("conv4", widths[2]) if stride == 16 else ("conv3", widths[1])
     order = list(layers)
     end = 1 + max(place for place, name in enumerate(order) if name.startswith(last))
-    trunk = Maps({name: layers[name] for name in order[:end]}, (order[end - 1],))
+    classifier = encoder if width == 64 else ""
+    trunk = Maps({name: layers[name] for name in order[:end]}, (order[end - 1],), classifier=classifier)
     if hidden:
         return OneMap(trunk, channels, RegionPool(7, (stride,)), fully_connected(channels * 49, hidden), hidden)
     rest = OrderedDict((name, layers[name]) for name in order[end:])

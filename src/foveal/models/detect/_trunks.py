@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ _DEEP = ("resnet50", "resnet101")  # made of bottlenecks
 class Maps(nn.Module):
     """A chain that gives the outputs of some of its layers, `taps`: images → one map each, in order.
 
-    `side`: what a tap's output goes through on its way out, and not on its way on.
+    `side`: what a tap's output goes through on its way out, and not on its way on. `classifier`: the network of the
+    catalogue whose layers these are, "" for none.
     """
 
     def __init__(
@@ -26,8 +28,11 @@ class Maps(nn.Module):
         layers: Mapping[str, nn.Module],
         taps: Sequence[str],
         side: Mapping[str, tuple[str, nn.Module]] = MappingProxyType({}),
+        *,
+        classifier: str = "",
     ) -> None:
         super().__init__()
+        self.classifier = classifier
         self.order, self.taps = tuple(layers), tuple(taps)
         self.side = {tap: name for tap, (name, _) in side.items()}
         for name, layer in [*layers.items(), *side.values()]:
@@ -91,6 +96,45 @@ def resnet(encoder: str, width: int = 64) -> tuple[OrderedDict[str, nn.Module], 
 def taps(encoder: str) -> tuple[str, ...]:
     """The last blocks of conv2 to conv5: strides of 4, 8, 16, 32."""
     return tuple(f"conv{number}_{count}" for number, count in enumerate(RESNETS[encoder], start=2))
+
+
+def trunk_of(backbone: nn.Module) -> tuple[str, Maps]:
+    """The trunk within a detector's backbone, and its path there."""
+    return next((path, part) for path, part in backbone.named_modules() if isinstance(part, Maps))
+
+
+def classifier_files(backbone: nn.Module, head: nn.Module | None = None) -> Iterator[tuple[str, dict[str, str]]]:
+    """The names that a classifier's files give the tensors of a detector's `backbone` and `head` → the names here: the
+    catalogue's, and torchvision's. Each with the rule's name."""
+    path, trunk = trunk_of(backbone)
+    parts = {f"backbone.{path}".rstrip("."): {name: trunk.get_submodule(name) for name in trunk.order}}
+    if head is not None:
+        parts["head"] = dict(head.named_children())
+    own = {
+        f"{name}.{leaf}": f"{prefix}.{name}.{leaf}"
+        for prefix, layers in parts.items()
+        for name, layer in layers.items()
+        for leaf in layer.state_dict()
+    }
+    yield "the classifier's names", own
+    theirs: dict[str, str] = {}
+    for layers in parts.values():
+        theirs |= torchvision_vgg(layers) if "conv1_1" in trunk.order else torchvision_resnet(layers)
+    yield "torchvision's names of the classifier", {a: own[b] for a, b in theirs.items()}
+
+
+def torchvision_vgg(layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """torchvision's name of each tensor of VGG's conv1_1 to conv5_3, fc6 and fc7 → the name here. Its chain counts
+    convolutions, ReLUs and poolings."""
+    places = {name: f"features.{number}" for number, name in enumerate(layers)}
+    places |= {"fc6": "classifier.0", "fc7": "classifier.3"}
+    known = re.compile(r"conv[1-5]_\d|fc[67]")
+    return {
+        f"{places[name]}.{leaf}": f"{name}.{leaf}"
+        for name, layer in layers.items()
+        if known.fullmatch(name)
+        for leaf in layer.state_dict()
+    }
 
 
 def torchvision_resnet(layers: Mapping[str, nn.Module]) -> dict[str, str]:

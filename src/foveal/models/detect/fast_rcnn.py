@@ -11,7 +11,7 @@ learning», CVPR 2016, appendix A: conv5 looks at windows of conv4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -75,15 +75,6 @@ class FastRCNN(SecondStage):
         """
         raw: Raw = self(images, proposals)
         return self.detections(raw.proposals, raw.logits, raw.deltas, images)
-
-    def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """The name of each tensor in the classifier that the trunk comes from → its name here."""
-        names = {}
-        for name in self.state_dict():
-            place, _, rest = name.partition(".")
-            if place in ("backbone", "head"):
-                names[rest] = name
-        yield "the classifier's names", names
 
 
 def fast_rcnn(

@@ -150,7 +150,9 @@ class TwoStage(SecondStage):
         return self.detections(raw.proposals, raw.logits, raw.deltas, images)
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """torchvision's name of each tensor → its name here, for ResNets with a feature pyramid."""
+        """The names of tensors in other files → the names here: the classifier's that the trunk is from, and
+        torchvision's detectors with a feature pyramid."""
+        yield from super().names_elsewhere()
         if not isinstance(self.backbone, nn.Sequential):
             return
         trunk = dict(self.backbone.get_submodule("trunk").named_children())
@@ -234,7 +236,7 @@ def faster_rcnn_fpn(
     if len(sizes) != 5 or list(sizes) != sorted(sizes):
         raise FovealError(f"sizes={tuple(sizes)}", "give five rising sizes of anchors in pixels, one a level")
     layers, widths = resnet(encoder, width)
-    trunk = Maps(layers, taps(encoder))
+    trunk = Maps(layers, taps(encoder), classifier=encoder if width == 64 else "")
     for layer in trunk.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = eps

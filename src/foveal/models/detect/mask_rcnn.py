@@ -127,12 +127,13 @@ class MaskRCNN(_Branched):
         return list(torch.split(own, [len(one) for one in boxes]))
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """torchvision's name of each tensor → its name here."""
+        """As Faster R-CNN's, the last of them with the branch."""
         pairs = [("mask_predictor.conv5_mask", "up5"), ("mask_predictor.mask_fcn_logits", "score")]
         for number in range(1, 5):  # newer files, older ones
             pairs += [(f"mask_head.{number - 1}.0", f"conv{number}"), (f"mask_head.mask_fcn{number}", f"conv{number}")]
-        for _, names in super().names_elsewhere():
-            yield "torchvision's Mask R-CNN names", names | _renamed(pairs, "mask_head")
+        *below, (_, names) = super().names_elsewhere()
+        yield from below
+        yield "torchvision's Mask R-CNN names", names | _renamed(pairs, "mask_head")
 
 
 class KeypointRCNN(_Branched):
@@ -202,11 +203,12 @@ class KeypointRCNN(_Branched):
         return scores.float()
 
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """torchvision's name of each tensor → its name here."""
+        """As Faster R-CNN's, the last of them with the branch."""
         pairs = [(f"keypoint_head.{2 * (number - 1)}", f"conv{number}") for number in range(1, 9)]
         pairs.append(("keypoint_predictor.kps_score_lowres", "score"))
-        for _, names in super().names_elsewhere():
-            yield "torchvision's Keypoint R-CNN names", names | _renamed(pairs, "keypoint_head")
+        *below, (_, names) = super().names_elsewhere()
+        yield from below
+        yield "torchvision's Keypoint R-CNN names", names | _renamed(pairs, "keypoint_head")
 
 
 def mask_rcnn(

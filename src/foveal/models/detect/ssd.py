@@ -32,7 +32,16 @@ from foveal.layers.l2_norm import ScaledL2Norm
 from foveal.layers.pyramid import FeaturePyramid
 from foveal.models.detect._found import Detections, Limits, found
 from foveal.models.detect._references import References, joined
-from foveal.models.detect._trunks import RESNETS, Maps, convolution, resnet, taps, vgg16
+from foveal.models.detect._trunks import (
+    RESNETS,
+    Maps,
+    classifier_files,
+    convolution,
+    resnet,
+    taps,
+    trunk_of,
+    vgg16,
+)
 from foveal.types import Facts
 
 Boxes = Literal["voc", "coco"]
@@ -137,8 +146,16 @@ class SSD(nn.Module):
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
         return [found(boxes, scores, self.limits) for boxes, scores in zip(*self.scored(images), strict=True)]
 
+    @property
+    def classifier_name(self) -> str:
+        """The network of the catalogue that the trunk is from, "" for none: its weights, and those that torchvision
+        publishes for it, load in part."""
+        return trunk_of(self.backbone)[1].classifier
+
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """torchvision's name of each tensor → its name here, for SSD300."""
+        """The names of tensors in other files → the names here: the classifier's that the trunk is from, and
+        torchvision's SSD300."""
+        yield from classifier_files(self.backbone)
         layers = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Conv2d)]
         names = {"backbone.scale_weight": "backbone.norm4_3.weight"}
         pairs = [(f"backbone.{a}", f"backbone.{b}") for a, b in zip(_VGG_KEYS, layers, strict=False)]
@@ -211,7 +228,7 @@ def ssd_resnet(
         raise FovealError(f"sides={tuple(sides)}", "give five rising sizes in pixels: of each stride, and one more")
     layers, widths = resnet(encoder, width)
     layers["conv6_1"] = nn.Sequential(_unit(widths[3], maps, 2))
-    trunk = Maps(layers, (*taps(encoder)[1:], "conv6_1"))
+    trunk = Maps(layers, (*taps(encoder)[1:], "conv6_1"), classifier=encoder if width == 64 else "")
     channels = (*widths[1:], maps)
     backbone: nn.Module = trunk
     if context:
@@ -250,7 +267,7 @@ def _vgg(
     layers |= convolution("6", 512, 1024, 3, padding=6, dilation=6) | convolution("7", 1024, 1024, 1) | extra
     ends = [name for name in extra if name.startswith("relu") and name.endswith("_2")]
     norm = {"relu4_3": ("norm4_3", ScaledL2Norm(512))}
-    backbone: nn.Module = Maps(layers, ("relu4_3", "relu7", *ends), norm)
+    backbone: nn.Module = Maps(layers, ("relu4_3", "relu7", *ends), norm, classifier="vgg16")
     channels: tuple[int, ...] = (512, 1024, 512, *(256 for _ in ends[1:]))
     if context:
         backbone, channels = _with_context(backbone, channels, 256)
