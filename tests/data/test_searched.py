@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from foveal.data.formats import voc
 from foveal.data.joint import JointSamples
@@ -48,4 +51,20 @@ def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
     Path(images.name(0)).unlink()
     search = Remembered(Search("single"), tmp_path / "windows")
     with pytest.raises(FovealError, match=Path(images.name(0)).name):
+        search_ahead(images, Pipeline((), (), (3, 32, 48), 0), search, train=False, workers=1)
+
+
+class Ended(Remembered):
+    """A search whose process is killed, as the system does when memory is short."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return image
+
+
+def test_a_process_that_is_ended_is_said(tmp_path: Path) -> None:
+    voc.example(tmp_path / "tiles")
+    images = open_data(tmp_path / "tiles", "train", task="detect").select([0] * 8)
+    search = Ended(Search("single"), tmp_path / "windows")
+    with pytest.raises(FovealError, match="ended from outside"):
         search_ahead(images, Pipeline((), (), (3, 32, 48), 0), search, train=False, workers=1)
