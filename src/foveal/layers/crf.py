@@ -58,8 +58,8 @@ class DenseCRF(nn.Module):
             raise ValueError(f"DenseCRF of {iterations} iterations, deviations {spatial}, {position}, {colour}")
         self.iterations, self.spatial, self.position, self.colour = iterations, spatial, position, colour
         self.exact = exact
-        self.weight_spatial = nn.Parameter(torch.full((num_classes,), weight_spatial))
-        self.weight_bilateral = nn.Parameter(torch.full((num_classes,), weight_bilateral))
+        self.weight_spatial = nn.Parameter(torch.full((num_classes,), float(weight_spatial)))
+        self.weight_bilateral = nn.Parameter(torch.full((num_classes,), float(weight_bilateral)))
         self.compatibility = nn.Parameter(1 - torch.eye(num_classes))
         self.levels: Tensor
         self.register_buffer("levels", torch.as_tensor(levels, dtype=torch.get_default_dtype()).reshape(-1, 1, 1))

@@ -35,18 +35,21 @@ FACTS = {
     ),
 }  # fmt: skip
 
-_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))  # blocks 5 … 1, before the scores
+_DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))  # times the width: blocks 5 … 1, before the scores
 
 
-def segnet(num_classes: int = 11, *, channels: int = 3) -> nn.Module:
-    """SegNet, images [N, channels, H, W] of any size from 32 on → scores [N, num_classes, H, W]."""
-    layers: OrderedDict[str, nn.Module] = vgg_encoder(channels)
-    maps = 512
-    for block, widths in zip(range(5, 0, -1), _DECODER, strict=True):
+def segnet(num_classes: int = 11, *, channels: int = 3, width: int = 64) -> nn.Module:
+    """SegNet, images [N, channels, H, W] of any size from 32 on → scores [N, num_classes, H, W].
+
+    width: maps of the first and last blocks, 64 in the paper.
+    """
+    layers: OrderedDict[str, nn.Module] = vgg_encoder(channels, width)
+    maps = 8 * width
+    for block, factors in zip(range(5, 0, -1), _DECODER, strict=True):
         layers[f"unpool{block}"] = MaxUnpool2d(2)
-        for number, width in zip(range(len(widths) + (block == 1), 0, -1), widths, strict=False):
-            layers[f"conv{block}_{number}_D"] = conv_bn_relu(maps, width)
-            maps = width
+        for number, factor in zip(range(len(factors) + (block == 1), 0, -1), factors, strict=False):
+            layers[f"conv{block}_{number}_D"] = conv_bn_relu(maps, factor * width)
+            maps = factor * width
     layers["conv1_1_D"] = nn.Conv2d(maps, num_classes, 3, padding=1)
     model = SwitchedChain(layers)
     initialise_he(model)
