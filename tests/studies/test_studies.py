@@ -10,9 +10,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 import foveal
 from foveal import catalog
+from foveal.data.formats import masks
 from foveal.errors import FovealError
 from foveal.recipes import resolve
 from foveal.studies._components import FACTORS
@@ -31,11 +33,26 @@ OWN: dict[str, dict[str, Any]] = {
     "transfer": {"layers": (1,), "kinds": ("AnB+", "RnB")},
     "few_shot": {"shots": (2,), "draws": 1},
     "chatfield": {"factors": ("stride", "fc")},
+    "skip_connections": {},
+}
+SCENES: dict[str, Any] = {
+    "input": (3, 64, 64),
+    "prepare": ("resize_exact(64, 64)",),
+    "augment": (),
+    "batch_size": 3,
+    "length": 1,
+    "options": {
+        "encoder": "chain(text='[3-1-1Conv4 (BN, ReLU) → 2-2MaxPool]x5 → FC4 (ReLU) → FC3', input=(3, 128, 128))",
+        "border": 33,
+    },
 }
 
 
 def done(name: str, folder: Path, **settings: Any) -> Outcome:
     given = {} if name == "polynomial" else {**SMALL, **settings}
+    if name == "skip_connections":
+        masks.example(folder.parent / "scenes")
+        given = {**SCENES, "data": str(folder.parent / "scenes"), **settings}
     return foveal.study(name, out=folder, seeds=1, **OWN[name], **given)
 
 
@@ -43,7 +60,7 @@ def test_every_study_is_tested() -> None:
     assert set(OWN) == set(catalog.names("study"))
 
 
-SLOW = ("relu_tanh", "batch_norm", "initialisation")
+SLOW = ("relu_tanh", "batch_norm", "initialisation", "skip_connections")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in OWN])
@@ -75,6 +92,33 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     more = foveal.study("dropout", out=folder, seeds=2, **SMALL)
     values = more.as_json()["rows"][0]["tested"]["values"]
     assert values[0] == first.as_json()["rows"][0]["tested"]["values"][0] and len(values) == 2
+
+
+def test_finer_networks_begin_with_the_coarser(tmp_path: Path) -> None:
+    found = done("skip_connections", tmp_path / "study", length=2)
+    assert [row["network"] for row in found.rows] == ["FCN-32s", "FCN-16s", "FCN-8s", "FCN-32s, trained on for as long"]
+    recipes = {path.parent.name: json.loads(path.read_text("utf-8")) for path in tmp_path.glob("study/*/recipe.json")}
+    begun = {name: Path(recipe["weights"]).name for name, recipe in recipes.items() if recipe["weights"]}
+    assert begun == {
+        "fcn16s-seed0": "fcn32s-seed0",
+        "fcn8s-seed0": "fcn16s-seed0",
+        "fcn32s_as_long-seed0": "fcn32s-seed0",
+    }
+    assert [recipes[name]["length"] for name in ("fcn32s-seed0", "fcn8s-seed0", "fcn32s_as_long-seed0")] == [2, 1, 2]
+    with Image.open(tmp_path / "study" / "pictures.png") as picture:
+        assert picture.size == (1200, 18 + 2 * 180)
+
+
+def test_studies_of_one_task_refuse_recipes_of_another(tmp_path: Path) -> None:
+    masks.example(tmp_path / "scenes")
+    data = str(tmp_path / "scenes")
+    with pytest.raises(FovealError, match="recipe to segment, and study dropout is about recipes to classify"):
+        foveal.study("dropout", "unet_camvid_fast", out=tmp_path / "study", data=data)
+    with pytest.raises(FovealError, match="trains unet") as caught:
+        foveal.study("skip_connections", "unet_camvid_fast", out=tmp_path / "study", data=data)
+    assert "fcn32s" in caught.value.mend
+    with pytest.raises(FovealError, match="share=0"):
+        foveal.study("skip_connections", out=tmp_path / "other", data=data, share=0.0)
 
 
 def test_averaging_needs_test_images_that_no_seed_moves(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from foveal import experiment
 from foveal.errors import FovealError
 from foveal.evaluation import Evaluation, evaluate, load_evaluation
 from foveal.evaluation.base import Measurement
+from foveal.evaluation.masks import load_mask_evaluation
 from foveal.recipes import resolve
 from foveal.studies._outcome import Spread
 from foveal.training.checkpoint import replace_file
@@ -34,7 +35,7 @@ class Trial:
     """One finished run, and how good it is on the images held out."""
 
     run: Run
-    evaluation: Evaluation
+    evaluation: Measurement
 
 
 def spread(trials: Sequence[Trial], figure: Callable[[Trial], float]) -> Spread:
@@ -44,7 +45,7 @@ def spread(trials: Sequence[Trial], figure: Callable[[Trial], float]) -> Spread:
 
 def accuracy(trial: Trial) -> float:
     """Share of held-out images recognised, in %."""
-    return 100 - trial.evaluation.top1_error
+    return 100 - _of_classes(trial.evaluation).top1_error
 
 
 def training_accuracy(trial: Trial) -> float:
@@ -98,8 +99,8 @@ class Lab:
     def base(self, default: Recipe) -> Recipe:
         """The recipe that the study varies: the user's, else `default`; with the user's settings. Claims the folder.
 
-        Raises FovealError when the folder holds another study or one of another base, and for data on which nothing
-        can be compared.
+        Raises FovealError for a recipe of another task than the default's, when the folder holds another study or one
+        of another base, and for data on which nothing can be compared.
         """
         if "seed" in self._settings:
             raise FovealError(
@@ -111,9 +112,11 @@ class Lab:
             recipe = (self._base or default).with_settings(**self._settings)
         if recipe.time_budget:
             raise FovealError("time_budget: a study compares whole runs", "leave it away, or set a shorter length")
-        if recipe.task != "classify":
+        if recipe.task != default.task:
             raise FovealError(
-                f"{recipe.name} is a recipe to {recipe.task}; studies compare classifiers", "name another"
+                f"{recipe.name} is a recipe to {recipe.task}, and study {self.study} is about recipes to "
+                f"{default.task}",
+                "name another",
             )
         experiment.compared_on(recipe)
         self._claim(recipe.model_dump(mode="json"))
@@ -140,14 +143,15 @@ class Lab:
         folder = self.folder / name
         done = Run(folder) if (folder / "recipe.json").is_file() else None
         if done and done.finished and _lasting(done.recipe) == _lasting(recipe):
-            known = load_evaluation(done)
+            known = _known(done)
             if known:
                 return Trial(done, known)
         self._console.line(f"study {self.study}: {name}")
         run, evaluation = experiment.train(recipe, out=folder, console=self._console)
         if run.interrupted or not run.finished:
             raise KeyboardInterrupt
-        return Trial(run, _of_classes(evaluation))
+        assert evaluation is not None  # `base` has looked for images to measure on
+        return Trial(run, evaluation)
 
     def _claim(self, base: dict[str, Any] | None) -> None:
         file = self.folder / _FILE
@@ -165,8 +169,13 @@ class Lab:
             raise FovealError(f"cannot write into {self.folder}: {reason}", "choose another out=") from error
 
 
-def _of_classes(found: Measurement | None) -> Evaluation:
-    assert isinstance(found, Evaluation)  # `base` has looked at the task, and for images to measure on
+def _known(run: Run) -> Measurement | None:
+    """What was measured of a finished run."""
+    return load_mask_evaluation(run.path) if run.recipe.task == "segment" else load_evaluation(run)
+
+
+def _of_classes(found: Measurement) -> Evaluation:
+    assert isinstance(found, Evaluation)  # `base` has looked at the task
     return found
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
+from foveal.data import drawing
 from foveal.errors import FovealError
 from foveal.report.charts import standalone
 from foveal.report.html import Html
@@ -44,7 +47,8 @@ Cell = Spread | str | int | float | None
 class Outcome:
     """The result of a study. `columns` are the keys of the rows with their headings.
 
-    `claim` says what was published, `finding` what was measured here; `notes` what else there is to know.
+    `claim` says what was published, `finding` what was measured here; `notes` what else there is to know. `pictures`
+    shows it, where figures do not tell all.
     """
 
     study: str
@@ -56,6 +60,7 @@ class Outcome:
     rows: Sequence[Mapping[str, Cell]]
     chart: Html
     notes: Sequence[str] = ()
+    pictures: Image | None = None
 
     def cells(self) -> list[list[Cell]]:
         """The table's body; figures of several seeds as text."""
@@ -92,7 +97,8 @@ class Outcome:
         return buffer.getvalue()
 
     def save(self) -> None:
-        """Write results.json, table.csv, table.md and chart.svg into the folder. FovealError where that fails."""
+        """Write results.json, table.csv, table.md and chart.svg, and pictures.png where there are some, into the
+        folder. FovealError where that fails."""
         content = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
         files = {"results.json": content, "table.csv": self.csv(), "table.md": self.markdown()}
         try:
@@ -102,6 +108,8 @@ class Outcome:
             raise FovealError(
                 f"cannot write into {self.folder}: {error.strerror or error}", "choose another --out"
             ) from error
+        if self.pictures is not None:
+            drawing.save(self.pictures, self.folder / "pictures.png")
 
 
 def _shown(cell: Cell) -> Cell:
