@@ -15,6 +15,7 @@ from foveal.data.formats import voc as voc_format
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.evaluation.tags import TagEvaluation, load_tag_evaluation
+from foveal.exporting import export
 from foveal.prediction import find_pictures, predict
 from foveal.report import write_report
 from foveal.training.recipe import Recipe
@@ -89,6 +90,11 @@ def test_pictures_are_told_by_what_is_on_them(run: Run) -> None:
     recipe.write_text(recipe.read_text().replace('"hinge"', '"ranking"'))
     ranked = predict(Run(run.path), pictures[:1])[0]
     assert [tag[2] for tag in ranked.tags] == [None] * len(run.classes) and "by score" in ranked.text()
+
+
+def test_onnxruntime_gives_the_same_scores(run: Run, tmp_path: Path) -> None:
+    found = export(run, tmp_path / "run.onnx")
+    assert (found.task, found.outputs) == ("tag", ("scores",)) and found.difference < 1e-4
 
 
 def test_the_report_has_its_classes(run: Run) -> None:

@@ -14,6 +14,7 @@ from small_networks import recipe
 from foveal.data.open import open_data
 from foveal.data.whitening import LENGTH, RIDGE, contrast_normalised, fit
 from foveal.errors import FovealError
+from foveal.exporting import export, onnx
 from foveal.recipes import resolve
 from foveal.report.explained import Subject
 from foveal.training import whitening
@@ -76,6 +77,8 @@ def test_every_use_of_a_run_whitens_and_resuming_goes_on_exactly(tmp_path: Path)
         expected = whole.model()(stored(images)).softmax(1)
     predictor = whole.predictor()
     assert torch.allclose(predictor(images), expected, atol=1e-5)
+    export(whole, tmp_path / "whole.onnx")
+    assert torch.allclose(onnx.run(tmp_path / "whole.onnx", images[:1])["probabilities"], expected[:1], atol=1e-4)
     with pytest.raises(FovealError, match="whitens images of 1x8x8 cannot whiten those of 1x12x12"):
         predictor(torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     with pytest.raises(FovealError, match="saw whitened images"):

@@ -38,9 +38,13 @@ class Whitening:
                 f"what whitens images of {sizes[0]} cannot whiten those of {sizes[1]}",
                 "show the network its own input size; for other sizes it must be trained with whiten=false",
             )
+        if not torch.is_autocast_enabled(images.device.type):
+            return self._whitened(images)
         with torch.autocast(images.device.type, enabled=False):
-            rows = contrast_normalised(images) - self.mean.flatten()
-            return (rows @ self.matrix).view(images.shape)
+            return self._whitened(images)
+
+    def _whitened(self, images: Tensor) -> Tensor:
+        return ((contrast_normalised(images) - self.mean.flatten()) @ self.matrix).view(images.shape)
 
     def to(self, device: torch.device) -> Whitening:
         """The same on a device."""

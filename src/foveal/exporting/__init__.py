@@ -80,11 +80,12 @@ class _Whole(nn.Module):
         self.task, self.std = trained.recipe.task, trained.recipe.std
         found = trained.placement.mean_image
         self.mean: Any = trained.recipe.mean if found is None else found
+        self.whitening = trained.placement.whitening
         if self.task == "detect":
             self.network = Exportable(trained.model)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        normalised = normalise(images, self.mean, self.std)
+        normalised = normalise(images, self.mean, self.std) if self.whitening is None else self.whitening(images)
         if self.task == "detect":
             answer: dict[str, Tensor] = self.network(normalised)
             return answer
