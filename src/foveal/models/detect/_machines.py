@@ -13,7 +13,7 @@ from foveal.errors import FovealError
 Floats = NDArray[np.float32]
 
 # As in the paper's code: cost of a mistake, what a positive one counts more, the constant feature of the bias
-COST, POSITIVE, CONSTANT = 1e-3, 2.0, 10.0
+COST, _POSITIVE, _CONSTANT = 1e-3, 2.0, 10.0
 _HARD, _EASY = -1.0001, -1.2  # negatives above are mistakes to learn from, those below are forgotten
 _ENOUGH = 2000  # new negatives after which the machine is fitted again
 _ITERATIONS = 10_000
@@ -60,8 +60,8 @@ class Machine:
             loss="hinge",
             dual=True,
             C=self.cost,
-            class_weight={True: POSITIVE},
-            intercept_scaling=CONSTANT,
+            class_weight={True: _POSITIVE},
+            intercept_scaling=_CONSTANT,
             max_iter=_ITERATIONS,
             random_state=0,
         ).fit(examples, labels)
