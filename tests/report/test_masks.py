@@ -19,11 +19,13 @@ from foveal.errors import FovealError
 from foveal.evaluation import evaluate
 from foveal.evaluation.masks import MaskEvaluation, load_mask_evaluation
 from foveal.exporting import export
+from foveal.models import create
 from foveal.prediction import find_pictures, predict, predictions
 from foveal.report import write_report
 from foveal.report.mask_pictures import errors
 from foveal.training.recipe import Recipe
 from foveal.training.run import Run
+from foveal.training.segmenter import Segmenter
 from foveal.training.train import train
 
 
@@ -128,6 +130,20 @@ def test_tiles_give_what_the_whole_image_does(run: Run, tmp_path: Path) -> None:
     (blended,) = predict(run, picture, tile=64)
     assert blended.seams == "blended" and "blended" in blended.text()
     assert blended.labels.shape == (500, 80)
+
+
+def test_networks_that_do_not_pad_take_images_whole(run: Run) -> None:
+    padded = run.segmenter()
+    model = create("unet", 2, borders="valid", width=2).eval()
+    wide = padded.recipe.with_settings(input=(3, 204, 204))
+    segmenter = Segmenter(model, wide, padded.classes, padded.placement, padded.pipeline)
+    assert segmenter.tiles(300, 1000).count == 1
+    assert next(segmenter.strips(torch.zeros(3, 300, 220, dtype=torch.uint8))).shape == (2, 116, 36)
+    segmenter.tile = 256
+    assert segmenter.tiles(200, 256).count == 1
+    with pytest.raises(FovealError, match="do not pad") as caught:
+        segmenter.tiles(300, 256)
+    assert "borders=mirror" in caught.value.mend
 
 
 def test_unreadable_pictures_have_their_reason(run: Run, tmp_path: Path) -> None:

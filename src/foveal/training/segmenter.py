@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from foveal.errors import FovealError
 from foveal.tasks import segment
 from foveal.training.tiles import Locality, Span, Tiling, assembled, locality, tiling
 from foveal.training.trained import Trained
@@ -35,9 +36,16 @@ class Segmenter(Trained):
         return torch.stack([torch.cat(list(self.strips(image)), 1) for image in images])
 
     def tiles(self, height: int, width: int) -> Tiling:
-        """How a prepared image of `height` x `width` is cut."""
+        """How a prepared image of `height` x `width` is cut. FovealError where `tile` asks for tiles of a network that
+        answers for their centre alone."""
         side = self.tile or self._side
-        if (height <= side and width <= side) or not self._whole:
+        small = height <= side and width <= side
+        if self.tile and not small and not self._whole:
+            raise FovealError(
+                f"tile={self.tile}: the network's convolutions do not pad, so that tiles would leave gaps",
+                "leave it away, and each image is taken whole; U-Net has the same weights with borders=mirror",
+            )
+        if small or not self._whole:
             return Tiling(((0, height),), ((0, width),), 0, "none")
         return tiling(height, width, side, self._locality)
 
