@@ -46,6 +46,8 @@ def main(*, data: str, out: str = ".", length: int = 6, width: int = 8, scene: i
     with tempfile.TemporaryDirectory() as place:
         options = {"model": "segnet", "options": {"width": width}, "length": length, "evaluate_every": length, "ema": 0}
         run = train(resolve("unet_camvid_fast", data=data, **options), out=Path(place) / "run")
+        if run.interrupted:
+            raise KeyboardInterrupt
         segmenter = run.segmenter()
     image = foveal.open_data(data, "test", task="segment").load(scene)
     maps = behind(segmenter.model, segmenter.placement.images(segmenter.prepare(image)[None], segmenter.recipe))
