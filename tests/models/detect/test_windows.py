@@ -179,7 +179,7 @@ def test_places_in_the_middle_of_an_object_are_its() -> None:
         ("sliding_window", {"side": 8}, "is too small|smaller|larger"),
         ("sliding_window", {"trunk": "5-2Conv8 → FC"}, "FC"),
         ("sliding_window", {"trunk": "ssd300", "side": 0}, "no chain of layers"),
-        ("sliding_window", {"trunk": "alexnet", "side": 64}, "leave side away"),
+        ("sliding_window", {"trunk": "alexnet", "side": 64}, "give side=0"),
         ("overfeat_detector", {"joining": "mix"}, "joining"),
         ("overfeat_detector", {"hidden": (8,)}, "two layers' units"),
         ("overfeat_localiser", {"classes": 0}, "a class or more"),

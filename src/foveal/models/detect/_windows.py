@@ -96,10 +96,14 @@ def classifier(trunk: str, side: int, outputs: int) -> tuple[nn.Sequential, int]
         return chain, side
     network, facts = create(trunk, num_classes=outputs), catalog.facts(trunk)
     if not isinstance(network, nn.Sequential) or facts is None:
-        raise FovealError(f"trunk={trunk} is no chain of layers", "name overfeat_fast, alexnet, vgg16 …, or write one")
+        raise FovealError(
+            f"trunk={trunk} is no chain of layers", "name overfeat_fast, alexnet, vgg16 …, or write one in the notation"
+        )
     if facts.input[0] != 3 or facts.input[1] != facts.input[2] or side not in (0, facts.input[1]):
         own = "x".join(map(str, facts.input))
-        raise FovealError(f"trunk={trunk} sees windows of {own}, not 3x{side}x{side}", "leave side away, or write one")
+        raise FovealError(
+            f"trunk={trunk} sees windows of {own}, not 3x{side}x{side}", "give side=0, or a trunk in the notation"
+        )
     return network, facts.input[1]
 
 

@@ -44,6 +44,7 @@ Joining = Literal["merge", "suppress"]
 SCALES = (1.0, 389 / 461, 317 / 461, 245 / 461)
 """Of an input of 461 pixels: the short sides of scales 4 to 1 of the paper's table 5. The paper localises with four
 scales, about 1.4 apart, and does not say which."""
+_CANDIDATES = 500  # boxes of a class in an image that are merged: the work grows with their square
 _PAPER = "Sermanet et al.: OverFeat: Integrated Recognition, Localization and Detection using Convolutional Networks"
 FACTS = {
     "overfeat_localiser": Facts(
@@ -258,9 +259,6 @@ def overfeat_detector(
         threshold=threshold,
         limits=Limits(score, 0.3, most, candidates=_CANDIDATES),
     )
-
-
-_CANDIDATES = 500  # boxes of a class in an image that are merged: its work grows with their square
 
 
 def _regressor(classifier: nn.Sequential, hidden: Sequence[int], regressors: int) -> nn.Sequential:
