@@ -100,6 +100,7 @@ def test_others_come_from_data(chain: nn.Sequential) -> None:
         ({"stride": [1, 2, 3]}, r"stride=\[1, 2, 3\]: that is no size"),
         ({"layer": "conv7"}, "unknown layer 'conv7'"),
         ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"batch_size": 0}, "batch_size=0: that is no number of squares"),
     ],
 )
 def test_mistakes_are_said(overlapping: nn.Sequential, options: dict[str, object], said: str) -> None:

@@ -76,7 +76,7 @@ def occlusion(
 
     Raises:
         FovealError: as `saliency`; a network that cannot be traced, a square that is larger than the image or has no
-            size, an unknown layer.
+            size, a batch of none, an unknown layer.
     """
     images = single(image, "occlusion")
     name = layer_of(model, layer)
@@ -87,6 +87,8 @@ def occlusion(
         raise FovealError(
             f"window={list(window)} is larger than the image of {grid[0]}x{grid[1]}", "give a smaller one"
         )
+    if batch_size is not None and batch_size < 1:
+        raise FovealError(f"batch_size={batch_size}: that is no number of squares", "leave it out, or give 1 or more")
     with evaluating(model):
         fast = optimize(model, tuple(images.shape[1:]), dtype)
         net = Occluded(fast.network, images.to(fast.dtype), fill, name)

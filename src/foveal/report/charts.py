@@ -120,7 +120,7 @@ def lines(
             axes.set_ylim(limits)
         axes.margins(x=0.01)
         axes.set(xlabel=x, ylabel=y)
-        axes.legend()
+        axes.legend(handlelength=3.5)  # so that dashes are seen
         return _svg(figure, name, f"{y} over {x}")
 
 
