@@ -2,6 +2,7 @@
 
     python benchmarks/detect.py [--part nms|coco|inference|all] [--rounds 5] [--images 5000] [--threads 1]
     python benchmarks/detect.py --run RUN     what speed costs: AP of a run's detector, as it is and optimised
+    python benchmarks/detect.py --proposals DIR [--images 24]     recall of windows on the boxes of a data set
 
 nms: `foveal.boxes.suppression.nms` against torchvision.ops.nms on 10,000 boxes, anywhere (uniform) and around 1,000
 objects (clustered), at IoU 0.5; the keep lists must be equal to the last index, or the script fails.
@@ -11,6 +12,10 @@ agree to 1e-9. pycocotools' printing is redirected and not part of the work.
 inference: SSD300 and Faster R-CNN (ResNet-50, feature pyramid) against torchvision's with the same weights, an image of
 300 x 300 and of 800 x 1088: as they are, and by `foveal.inference.optimize_detector`. Weights are random with lively
 scores; as they are both must find the same classes, and boxes within a ten-thousandth of the image's side.
+proposals: `foveal.proposals.selective_search`, mode fast, against opencv-contrib's (`pip install
+opencv-contrib-python-headless`), also its fast one, on the first images of a test split: the share of all boxes that
+one of the first so many windows covers with an IoU of 0.5, and the mean of each box's best IoU. Windows with a side
+below 20 pixels are left out of both.
 """
 
 from __future__ import annotations
@@ -34,11 +39,14 @@ from torchvision import ops
 from torchvision.models import detection
 
 from foveal.boxes.suppression import nms
+from foveal.data.open import open_data
 from foveal.evaluation.splits import open_split
 from foveal.inference import optimize_detector
 from foveal.metrics.boxes import Found, Truth
 from foveal.metrics.coco import coco
+from foveal.metrics.localisation import average_best_overlap, proposal_recall
 from foveal.models import create
+from foveal.proposals.selective_search import selective_search
 from foveal.protocols.detections import detections
 from foveal.training.device import Placement
 from foveal.training.run import Run
@@ -47,6 +55,7 @@ from foveal.weights.match import load_weights
 
 THRESHOLD = 0.5
 CLASSES = 80
+COUNTS = (100, 200, 500, 1000, 2000)
 
 
 def uniform(count: int = 10_000) -> tuple[Tensor, Tensor]:
@@ -179,6 +188,32 @@ def cost(folder: str) -> Iterator[str]:
         yield f"{name}: {told}; {time.perf_counter() - start:.1f} s for {len(test)} images"
 
 
+def recall(folder: str, images: int) -> Iterator[str]:
+    """Lines of a table: windows an image, recall at equal counts, mean best overlap, seconds an image."""
+    from cv2 import ximgproc
+
+    data: Any = open_data(folder, "test", task="detect")
+    data = data.select(range(min(images, len(data))))
+
+    def opencv(image: Tensor) -> Tensor:
+        search = ximgproc.segmentation.createSelectiveSearchSegmentation()
+        search.setBaseImage(image.flip(0).permute(1, 2, 0).contiguous().numpy())  # blue first
+        search.switchToSelectiveSearchFast()
+        found = torch.from_numpy(search.process()).float()
+        found = found[(found[:, 2:] >= 20).all(1)]
+        return torch.cat((found[:, :2], found[:, :2] + found[:, 2:]), 1)
+
+    truth = [data[i][1]["boxes"] for i in range(len(data))]
+    for name, search in (("foveal", selective_search), ("opencv-contrib", opencv)):
+        start = time.perf_counter()
+        windows = [search(data[i][0]) for i in range(len(data))]
+        seconds = (time.perf_counter() - start) / len(data)
+        shares = proposal_recall(windows, truth, COUNTS)
+        told = " | ".join(f"{100 * shares[count]:.1f} %" for count in COUNTS)
+        number = statistics.mean(map(len, windows))
+        yield f"| {name} | {number:,.0f} | {told} | {average_best_overlap(windows, truth):.3f} | {seconds:.1f} |"
+
+
 def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> str:
     """Alternate both, one round of each not counted; a line of the table with medians and their ratio."""
     times: dict[int, list[float]] = {0: [], 1: []}
@@ -196,11 +231,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["nms", "coco", "inference", "all"], default="all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=0, help="by default 5000 of coco, 24 of proposals")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--run", help="a run of a detector: what speed costs it")
+    parser.add_argument("--proposals", metavar="DIR", help="a set of boxes: recall of selective search")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.proposals:
+        columns = " | ".join(f"recall at {count}" for count in COUNTS)
+        print(f"| selective search | windows | {columns} | mean best IoU | s an image |\n|{'---|' * (len(COUNTS) + 4)}")
+        print("\n".join(recall(arguments.proposals, arguments.images or 24)))
+        return
     if arguments.run:
         print("\n".join(cost(arguments.run)))
         return
@@ -215,11 +256,12 @@ def main() -> None:
             run = [lambda f=f, b=boxes, s=scores: f(b, s, THRESHOLD) for f in (nms, ops.nms)]  # type: ignore[misc]
             print(compare(f"NMS, 10,000 {name}, {len(kept):,} kept / torchvision", *run, arguments.rounds * 4))
     if arguments.part in ("coco", "all"):
-        found, truth = scenes(arguments.images)
+        images = arguments.images or 5000
+        found, truth = scenes(images)
         ours, theirs = list(coco(found, truth, CLASSES).figures.values()), peer(found, truth)
         if not np.allclose(ours, theirs, atol=1e-9):
             raise SystemExit(f"other figures than pycocotools: {ours} and {theirs}")
-        name = f"COCO AP, {arguments.images:,} images, {sum(len(f.labels) for f in found):,} boxes / pycocotools"
+        name = f"COCO AP, {images:,} images, {sum(len(f.labels) for f in found):,} boxes / pycocotools"
         rounds = min(arguments.rounds, 3)
         print(compare(name, lambda: coco(found, truth, CLASSES), lambda: peer(found, truth), rounds))
     if arguments.part in ("inference", "all"):

@@ -87,10 +87,10 @@ def _each_its_own(
     levels: Tensor,
     samples: int,
 ) -> Tensor:
-    parts, order = [], []
+    result = pyramid[0].new_zeros(len(levels), pyramid[0].shape[1], *size)
     for place, (features, stride) in enumerate(zip(pyramid, strides, strict=True)):
         mine = levels == place
         own = [box[some] for box, some in zip(boxes, torch.split(mine, [len(box) for box in boxes]), strict=True)]
-        parts.append(roi_align(features, own, size, stride, samples=samples))
-        order.append(mine.nonzero().flatten())
-    return torch.cat(parts)[torch.cat(order).argsort()]
+        pooled = roi_align(features, own, size, stride, samples=samples)
+        result.index_copy_(0, mine.nonzero().flatten(), pooled)
+    return result

@@ -84,10 +84,15 @@ class _Whole(nn.Module):
         if self.task == "detect":
             self.network = Exportable(trained.model)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def inputs(self, images: Tensor) -> dict[str, Tensor]:
+        """What `forward` takes, by name, of prepared images."""
+        more = self.network.windows(images) if isinstance(self.network, Exportable) else ()
+        return dict(zip(("images", "windows"), (images, *more), strict=False))
+
+    def forward(self, images: Tensor, *windows: Tensor) -> dict[str, Tensor]:
         normalised = normalise(images, self.mean, self.std) if self.whitening is None else self.whitening(images)
         if self.task == "detect":
-            answer: dict[str, Tensor] = self.network(normalised)
+            answer: dict[str, Tensor] = self.network(normalised, *windows)
             return answer
         name, predict = _PREDICT[self.task]
         return {name: predict(self.network, normalised)}
@@ -105,9 +110,10 @@ def export(
     """Write a run's network as ONNX and, where onnxruntime is installed, compare its answers on pictures.
 
     The graph takes `images`, uint8 [batch, C, height, width] as the recipe's `prepare` leaves them, and normalises them
-    itself. It gives `probabilities` of a classifier [batch, classes] or a segmenter [batch, classes, h, w], `scores` of
-    a tagger, and of a detector `boxes` in pixels of these images, `scores` (0 where nothing is left) and `labels`, as
-    many as it reports at most. Names of the classes, the recipe's steps and the rest stand in the file's metadata.
+    itself; Fast R-CNN's also takes `windows`, float32 [batch, P, 4]. It gives `probabilities` of a classifier [batch,
+    classes] or a segmenter [batch, classes, h, w], `scores` of a tagger, and of a detector `boxes` in pixels of these
+    images, `scores` (0 where nothing is left) and `labels`, as many as it reports at most. Names of the classes, the
+    recipe's steps and the rest stand in the file's metadata.
 
     size: height and width, by default the recipe's. pictures: to compare on, by default the first of the run's test
     data. Raises FovealError for a network that cannot be exported, for pictures that are not there, and when the
@@ -121,12 +127,14 @@ def export(
     whole = _Whole(trained).eval()
     checks = list(_images(opened, trained, pictures, shape)) if onnx.can_run() else []
     file = Path(os.fspath(file))
-    outputs = onnx.write(whole, torch.zeros(shape, dtype=torch.uint8), file, notes=_notes(opened, trained))
+    blank = whole.inputs(torch.zeros(shape, dtype=torch.uint8))
+    outputs = onnx.write(whole, blank, file, notes=_notes(opened))
     try:
         found = _Agreement()
         for images in checks:
             with torch.inference_mode():
-                found.add(whole(images), onnx.run(file, images), max(shape[2:]))
+                inputs = whole.inputs(images)
+                found.add(whole(*inputs.values()), onnx.run(file, inputs), max(shape[2:]))
         found.check(file)
     except FovealError:
         file.unlink()
@@ -195,7 +203,7 @@ def _images(
     yield from torch.split(torch.stack(prepared), shape[0])
 
 
-def _notes(run: Run, trained: Trained) -> dict[str, str]:
+def _notes(run: Run) -> dict[str, str]:
     """What stands in the file's metadata."""
     recipe = run.recipe
     told = {"prepare": recipe.prepare, "test": recipe.test, "classes": run.classes}

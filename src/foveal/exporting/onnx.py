@@ -21,13 +21,13 @@ INSTALL = "pip install 'foveal[export]'"
 
 
 def write(
-    model: nn.Module, images: Tensor, file: str | Path, *, notes: Mapping[str, str] | None = None
+    model: nn.Module, inputs: Mapping[str, Tensor], file: str | Path, *, notes: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """Write a network in evaluation mode as one ONNX file, for images of this shape [N, C, H, W]; the names of what it
+    """Write a network in evaluation mode as one ONNX file, for inputs of these names and shapes; the names of what it
     gives.
 
-    model: images → a dictionary of tensors by name, whose shapes do not depend on what the images show. The input is
-    called `images`; `notes` go into the file's metadata. FovealError where the exporter is not installed, for a layer
+    model: the inputs in their order → a dictionary of tensors by name, whose shapes do not depend on what the inputs
+    hold. `notes` go into the file's metadata. FovealError where the exporter is not installed, for a layer
     that ONNX does not have, and for a folder that is not there.
     """
     for package in _NEEDED:
@@ -37,8 +37,8 @@ def write(
     if not file.parent.is_dir():
         raise FovealError(f"{file.parent} is no folder", "make it, or name another file")
     with torch.inference_mode():
-        names = tuple(model(images))
-    program = _program(model, images, names)
+        names = tuple(model(*inputs.values()))
+    program = _program(model, inputs, names)
     program.model.metadata_props.update(notes or {})
     part = file.with_name(f"{file.name}.part")
     program.save(part, external_data=False)
@@ -46,8 +46,8 @@ def write(
     return names
 
 
-def run(file: str | Path, images: Tensor) -> dict[str, Tensor]:
-    """What onnxruntime makes of images by a file that `write` wrote, on the CPU. FovealError where it is not
+def run(file: str | Path, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What onnxruntime makes of inputs by a file that `write` wrote, on the CPU. FovealError where it is not
     installed."""
     if not can_run():
         raise FovealError("running ONNX needs onnxruntime, which is not installed", INSTALL)
@@ -56,7 +56,7 @@ def run(file: str | Path, images: Tensor) -> dict[str, Tensor]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    answers = session.run(None, {"images": images.numpy()})
+    answers = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     names = (output.name for output in session.get_outputs())
     return {name: torch.from_numpy(answer) for name, answer in zip(names, answers, strict=True)}
 
@@ -66,17 +66,22 @@ def can_run() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def _program(model: nn.Module, images: Tensor, names: tuple[str, ...]) -> Any:
+def _program(model: nn.Module, inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> Any:
     from torch.onnx.errors import OnnxExporterError
 
-    given: dict[str, Any] = {"input_names": ["images"], "output_names": list(names)}
+    given: dict[str, Any] = {"input_names": list(inputs), "output_names": list(names)}
     quiet = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the exporter's about itself
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.onnx.export(
-                model, (images,), dynamo=True, verbose=False, custom_translation_table=_translations(), **given
+                model,
+                tuple(inputs.values()),
+                dynamo=True,
+                verbose=False,
+                custom_translation_table=_translations(),
+                **given,
             )
     except OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

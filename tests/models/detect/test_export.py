@@ -31,6 +31,7 @@ LARGE: dict[str, Case] = {
     "faster_rcnn": ((160, 224), {}),
     "faster_rcnn_fpn": ((160, 224), PYRAMID),
     "keypoint_rcnn": ((160, 224), PYRAMID),
+    "fast_rcnn": ((160, 224), {"encoder": "resnet18", "width": 8, "hidden": 32, "windows": 100, "proposals": "single"}),
     "yolov1": ((448, 448), {"width": 0.25}),
     "fast_yolo": ((448, 448), {"width": 0.5}),
     "yolov3": ((160, 224), {"width": 8}),
@@ -82,13 +83,23 @@ def compared(wanted: list[dict[str, Tensor]], found: dict[str, Tensor], size: tu
         assert (same | tied).all()
 
 
+def looked_at() -> Tensor:
+    """Windows of which no two cover the same places of a map of stride 16, or their scores would tie: [56, 4]."""
+    corners = torch.cartesian_prod(torch.arange(0, 112, 16), torch.arange(0, 64, 16)).repeat(2, 1)
+    sides = torch.tensor([48, 96]).repeat_interleave(28)[:, None]
+    return torch.cat((corners, corners + sides), 1) + torch.rand(56, 4, generator=torch.Generator().manual_seed(0)) * 6
+
+
 def exported(name: str, size: tuple[int, int], options: dict[str, Any], images: Tensor, folder: Path) -> None:
     detector = lively(create(name, num_classes=3, **options))
-    assert onnx.write(Exportable(detector), images, folder / "detector.onnx")[:3] == ("boxes", "scores", "labels")
+    whole = Exportable(detector)
+    windows = (looked_at().expand(len(images), -1, -1),) if hasattr(detector, "search") else ()
+    inputs = dict(zip(("images", "windows"), (images, *windows), strict=False))
+    assert onnx.write(whole, inputs, folder / "detector.onnx")[:3] == ("boxes", "scores", "labels")
     with torch.inference_mode():
-        wanted = detector.detect(images)
-        compared(wanted, Exportable(detector)(images), size)
-    compared(wanted, onnx.run(folder / "detector.onnx", images), size)
+        wanted = detector.detect(images, *map(list, windows))
+        compared(wanted, whole(*inputs.values()), size)
+    compared(wanted, onnx.run(folder / "detector.onnx", inputs), size)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -113,8 +124,8 @@ def test_pooling_by_maximum_in_onnxruntime(tmp_path: Path) -> None:
     corners = torch.rand(20, 4, generator=random) * 80
     corners[:, 2:] = corners[:, :2] + torch.rand(20, 2, generator=random) * 60
     maps = torch.randn(2, 5, 24, 20, generator=random)
-    onnx.write(Pool().eval(), maps, tmp_path / "pool.onnx")
-    torch.testing.assert_close(onnx.run(tmp_path / "pool.onnx", maps)["pooled"], Pool()(maps)["pooled"])
+    onnx.write(Pool().eval(), {"maps": maps}, tmp_path / "pool.onnx")
+    torch.testing.assert_close(onnx.run(tmp_path / "pool.onnx", {"maps": maps})["pooled"], Pool()(maps)["pooled"])
 
 
 def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
@@ -123,8 +134,8 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
             return {"found": images if images.sum() > 0 else -images}
 
     with pytest.raises(FovealError, match="Strange cannot be exported"):
-        onnx.write(Strange(), torch.ones(1, 3, 4, 4), tmp_path / "strange.onnx")
+        onnx.write(Strange(), {"images": torch.ones(1, 3, 4, 4)}, tmp_path / "strange.onnx")
     with pytest.raises(FovealError, match="is no folder"):
-        onnx.write(Strange(), torch.ones(1, 3, 4, 4), tmp_path / "none" / "strange.onnx")
+        onnx.write(Strange(), {"images": torch.ones(1, 3, 4, 4)}, tmp_path / "none" / "strange.onnx")
     with pytest.raises(FovealError, match="Linear cannot be exported: what it computes depends on the image"):
         Exportable(nn.Linear(2, 2))

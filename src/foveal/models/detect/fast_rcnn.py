@@ -76,6 +76,12 @@ class FastRCNN(SecondStage):
         raw: Raw = self(images, proposals)
         return self.detections(raw.proposals, raw.logits, raw.deltas, images)
 
+    def fixed(self, images: Tensor, windows: Tensor) -> dict[str, Tensor]:
+        """`detect` in windows [N, P, 4], those without area being none, in a graph that does not depend on the data:
+        boxes [N, K, 4], scores [N, K] falling, 0 where nothing is left, labels [N, K]."""
+        real = (windows[..., 2:] > windows[..., :2]).all(-1)
+        return self.fixed_detections(self.backbone(images), windows, real, images)
+
 
 def fast_rcnn(
     num_classes: int = 20,
