@@ -156,6 +156,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "keypoint_rcnn",
         "its objects have no keypoints, and KeypointRCNN learns from them",
     ),
+    "none given": (
+        lambda file: _change(file, lambda d: [row.update(keypoints=[0] * 12) for row in d["annotations"]]),
+        "keypoint_rcnn",
+        "none of the 8 train images has an object with a keypoint",
+    ),
 }
 
 

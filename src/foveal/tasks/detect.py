@@ -84,6 +84,11 @@ def _check_pose(images: BoxSet, model: nn.Module) -> None:
             f"the objects have {len(names)} keypoints ({', '.join(names[:3])}, …), the network {count}",
             f"set options.keypoints={len(names)}",
         )
+    if not any(bool((found.keypoints[..., 2] > 0).any()) for found in images.objects):
+        raise FovealError(
+            f"none of the {len(images):,} {images.split} images has an object with a keypoint that is given",
+            "is it the right file? COCO's are called person_keypoints_…",
+        )
 
 
 def check(model: nn.Module, output: tuple[int, ...] | None, classes: int, input: tuple[int, int, int]) -> None:

@@ -63,8 +63,9 @@ class Inputs:
 
     def asked_by(self, model: nn.Module) -> Inputs:
         """The same with what the network learns from besides boxes; see `tasks.detect.with_targets`."""
+        train = with_targets(self.train, model)
         val, test = (None if part is None else with_targets(part, model) for part in (self.val, self.test))
-        return replace(self, train=with_targets(self.train, model), val=val, test=test)
+        return replace(self, train=train, val=val, test=test)
 
     def describe(self) -> str:
         """One line for the log."""
