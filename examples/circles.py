@@ -1,10 +1,10 @@
 """Where is the circle, and how large? Regression of its centre and radius: no softmax, quadratic loss.
 
-    python examples/circles.py [steps=1000] [seed=0]
+    python examples/circles.py [steps=1000] [seed=0] [out=circles.png]
 
 Pictures of 48x48 pixels are drawn as they are needed: a disc or a ring, brighter or darker than its background, under
 noise. The network ends in three plain numbers, the centre's x and y and the radius as shares of the side; their mean
-squared error is minimised.
+squared error is minimised. `out` is a picture of some new circles, the true ones in blue and the found ones in orange.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 import foveal
 from foveal import catalog
 from foveal.cli.settings import parse_options
+from foveal.data import drawing
 from foveal.data.pipeline import normalise
 from foveal.training.device import Placement
 from foveal.training.loop import fit
@@ -28,9 +31,10 @@ from foveal.types import Batch
 NETWORK = """5-2-2Conv16 (BN, ReLU) → 3-2-1Conv32 (BN, ReLU) → 3-1-1Conv32 (BN, ReLU) → 3-2-1Conv32 (BN, ReLU)
           → FC128 (BN, ReLU) → FC3"""
 SIDE, BATCH, RATE = 48, 64, 5e-3
+DRAWN, ZOOM = 6, 3  # pictures on the sheet, and their enlargement
 
 
-def main(*, steps: int = 1000, seed: int = 0) -> float:
+def main(*, steps: int = 1000, seed: int = 0, out: str = "") -> float:
     """Train, and measure on new circles: the mean error of centre and radius, in pixels."""
     torch.manual_seed(seed)
     network = foveal.build(NETWORK, input=(1, SIDE, SIDE))
@@ -53,6 +57,8 @@ def main(*, steps: int = 1000, seed: int = 0) -> float:
         found = network(prepare(images))
     errors = SIDE * (found - truth).abs().mean(0)
     print("mean error in pixels: " + ", ".join(f"{n} {e:.2f}" for n, e in zip("xyr", errors.tolist(), strict=True)))
+    if out:
+        drawing.save(draw(images[:DRAWN], found, truth), Path(out))
     return float(errors.mean())
 
 
@@ -87,6 +93,20 @@ def circles(count: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     truth = np.concatenate((x, y, radius), 1)[..., 0]
     pixels = torch.from_numpy(drawn.round().clip(0, 255).astype(np.uint8))[:, None]
     return pixels, torch.from_numpy(truth.astype(np.float32))
+
+
+def draw(images: Tensor, found: Tensor, truth: Tensor) -> Image.Image:
+    """Pictures side by side, each with its true circle and the one that was found."""
+    side = ZOOM * SIDE
+    sheet = Image.new("RGB", (side * len(images), side))
+    brush = ImageDraw.Draw(sheet)
+    for i, image in enumerate(images):
+        tile = Image.fromarray(image[0].numpy()).resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(tile, (side * i, 0))
+        for (x, y, radius), colour in ((truth[i].tolist(), "deepskyblue"), (found[i].tolist(), "orangered")):
+            edges = (i + x - radius, y - radius, i + x + radius, y + radius)
+            brush.ellipse([side * edge for edge in edges], outline=colour, width=2)
+    return sheet
 
 
 if __name__ == "__main__":
