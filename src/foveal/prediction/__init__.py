@@ -1,4 +1,4 @@
-"""What a trained run sees in pictures, given as files, folders and patterns: by its task classes, tags, masks, boxes."""
+"""What a trained run sees in pictures, given as files, folders or patterns: by its task classes, tags, masks, boxes."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def predictions(
     if opened.recipe.task == "detect":
         if not 0 <= score <= 1:
             raise FovealError(f"score={score:g}", "give a number from 0 to 1")
-        return predict_boxes(
-            opened.detector(checkpoint), find_pictures(files), score, strict=strict, pose=opened.pose
-        )
+        return predict_boxes(opened.detector(checkpoint), find_pictures(files), score, strict=strict, pose=opened.pose)
     if top < 1:
         raise FovealError(f"top={top}: at least one class must be asked for", "leave it out for the best five")
     if opened.recipe.task == "tag":
