@@ -53,6 +53,21 @@ def test_the_same_scores_with_folded_norms(name: str, images: Tensor) -> None:
     assert type(fast.network) is type(model)
 
 
+def test_shared_weights_are_the_models_own_and_stay_as_they_are(images: Tensor) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 5), nn.Flatten(), nn.Linear(6 * 26 * 26, 5)
+    ).eval()
+    before = {name: (p.clone(), p.stride(), p.requires_grad) for name, p in model.named_parameters()}
+    fast = optimize(model, (3, 32, 32), dtype="float32", share=True)
+    assert fast.network.get_parameter("5.weight").data_ptr() == model[5].weight.data_ptr()
+    assert fast.network.get_parameter("3.weight").data_ptr() != model[3].weight.data_ptr()  # laid out anew
+    assert output_difference(model, fast, images).relative < 1e-5
+    for name, p in model.named_parameters():
+        values, stride, learning = before[name]
+        assert torch.equal(p, values)
+        assert (p.stride(), p.requires_grad) == (stride, learning)
+
+
 def test_bfloat16_weights_once(images: Tensor) -> None:
     torch.manual_seed(0)
     model = settled(create("densenet40_cifar"), images)

@@ -110,7 +110,9 @@ class Difference:
         )
 
 
-def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str = "auto") -> Optimised:
+def optimize(
+    model: nn.Module, input: tuple[int, ...] | None = None, dtype: str = "auto", *, share: bool = False
+) -> Optimised:
     """A copy of `model` for inference, faster and with the same output to rounding; `model` is left as it is.
 
     Batch norms that follow a convolution or linear layer are multiplied into its weights (computed in float64), weights
@@ -118,14 +120,15 @@ def optimize(model: nn.Module, input: tuple[int, ...] | None = None, dtype: str 
     written anew), fixed bilinear upsampling is interpolation, ReLUs that alone read a map overwrite it, and weights are
     cast once. dtype: float32, bfloat16, or auto: bfloat16 where the device multiplies it natively and the network
     convolves, with `input` = (C, H, W) given also only if it has 10 million multiply-adds an image; batch norms that
-    stay keep float32. `output_difference` says what it costs. Raises FovealError for an unknown dtype, a network that
-    cannot be traced, and one that cannot take `input`.
+    stay keep float32. `output_difference` says what it costs. With `share` weights that need no change are the model's
+    own and no copies: for a network that is used at once and thrown away. Raises FovealError for an unknown dtype, a
+    network that cannot be traced, and one that cannot take `input`.
     """
     if dtype not in ("auto", *_DTYPES):
         raise unknown("dtype", str(dtype), ("auto", *_DTYPES))
     if input is not None:
         check_input(input)
-    copy = _baked(deepcopy(model).eval())
+    copy = _baked((_sharing(model) if share else deepcopy(model)).eval())
     graph = trace(copy)
     folds = dict(_folds(graph))
     plan = folds | dict(_faster(graph)) | dict(_overwriting(graph))
@@ -183,6 +186,12 @@ def native_bfloat16(device: torch.device) -> str:
         return ""
     found = torch.cpu.get_capabilities()
     return next((name for name in ("avx512_bf16", "amx_bf16") if found.get(name, False)), "")
+
+
+def _sharing(model: nn.Module) -> nn.Module:
+    """A copy of the modules around the same numbers, which ask for no gradients there."""
+    numbers: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
+    return deepcopy(model, numbers | {id(buffer): buffer.detach() for buffer in model.buffers()})
 
 
 def _baked(model: nn.Module) -> nn.Module:

@@ -90,7 +90,7 @@ def occlusion(
     if batch_size is not None and batch_size < 1:
         raise FovealError(f"batch_size={batch_size}: that is no number of squares", "leave it out, or give 1 or more")
     with evaluating(model):
-        fast = optimize(model, tuple(images.shape[1:]), dtype)
+        fast = optimize(model, tuple(images.shape[1:]), dtype, share=True)
         net = Occluded(fast.network, images.to(fast.dtype), fill, name)
         if net.output.ndim != 2 or net.maps.ndim != 4:
             raise FovealError(
