@@ -10,6 +10,7 @@ from torch import Tensor
 from foveal.boxes.suppression import batched_nms, fixed_nms
 from foveal.errors import FovealError
 
+_FIRST = 4  # times as many boxes as are reported are looked at before all others
 Detections = dict[str, Tensor]  # boxes float32 [K, 4], scores float32 [K] falling, labels int64 [K]
 
 
@@ -37,7 +38,7 @@ def found(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     count, classes = scores.shape
     if limits.candidates:
         count = min(count, limits.candidates)
-    value, row = scores.t().topk(count, dim=1)  # [C, count]
+    value, row = scores.t().contiguous().topk(count, dim=1)  # [C, count]
     value, row = value.flatten(), row.flatten()
     label = torch.arange(classes, device=scores.device).repeat_interleave(count)
     over = (value > limits.score).nonzero().flatten()
@@ -46,8 +47,21 @@ def found(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     if limits.side:
         large = ((chosen[:, 2:] - chosen[:, :2]) >= limits.side).all(1).nonzero().flatten()
         chosen, value, label = chosen[large], value[large], label[large]
-    kept = batched_nms(chosen, value, label, limits.overlap)[: limits.most]
+    kept = _best(chosen, value, label, limits)
     return {"boxes": chosen[kept], "scores": value[kept], "labels": label[kept]}
+
+
+def _best(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Limits) -> Tensor:
+    """The first `most` that suppression leaves. A box goes by better ones alone, so that they are found among the best:
+    so many that enough are left of them."""
+    order = scores.sort(descending=True, stable=True).indices
+    count = _FIRST * limits.most
+    while True:
+        some = order[:count]
+        kept = some[batched_nms(boxes[some], scores[some], labels[some], limits.overlap)]
+        if len(kept) >= limits.most or count >= len(order):
+            return kept[: limits.most]
+        count *= 4
 
 
 def found_fixed(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
