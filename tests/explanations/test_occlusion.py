@@ -47,6 +47,34 @@ def test_joins_and_batch_norm(branching: nn.Module, size: tuple[int, int]) -> No
     torch.testing.assert_close(found.arrays["score"], expected[..., 1], rtol=1e-4, atol=1e-5)
 
 
+class TwoHeads(nn.Module):
+    """Vectors that meet again behind a first fully connected layer, and a head whose answer nobody takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.flat = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten()
+        self.left, self.right, self.last = nn.Linear(576, 6), nn.Linear(576, 6), nn.Linear(12, 5)
+        self.unused = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.flat(self.relu(self.conv(x)))
+        scores: Tensor = self.last(torch.cat((self.left(flat), self.right(flat)), 1))
+        self.unused(scores)
+        return scores
+
+
+@torch.no_grad()
+def test_the_last_layers_run_once_for_all() -> None:
+    model, image = TwoHeads().eval(), torch.randn(3, 12, 12)
+    expected = one_by_one(model, image, (4, 4), (2, 2))
+    found = explain("occlusion", model, image, 1, window=4, stride=2, batch_size=4)
+    torch.testing.assert_close(found.arrays["score"], expected[..., 1], rtol=1e-4, atol=1e-5)
+    net = Occluded(model, image[None], 0.0, "conv")
+    vectors, _ = net(torch.tensor([0, 3]), torch.tensor([5, 1]), (4, 4))
+    assert vectors.shape == (2, 576)
+    assert net.outputs(torch.cat((vectors, vectors))).shape == (4, 5)
+
+
 @torch.no_grad()
 def test_early_layers_are_computed_in_part(overlapping: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []

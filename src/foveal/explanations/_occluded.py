@@ -89,6 +89,8 @@ class Occluded:
         paths = {str(n.meta["path"]): n for n in self.graph.graph.nodes if "path" in n.meta}
         self._watched: fx.Node | None = paths[watched] if watched is not None else None
         self._last = {s: n for n in self.graph.graph.nodes for s in n.all_input_nodes}  # who reads it last
+        nodes = list(self._clean)
+        self._order: list[fx.Node] = nodes[: nodes.index(self._result) + 1]
         self._waist = self._first_vectors()
 
     @property
@@ -127,11 +129,8 @@ class Occluded:
     def outputs(self, found: Tensor) -> Tensor:
         """The network's outputs [B, …] from what calls gave, of any number of occlusions together."""
         values = {**self._clean, self._waist: found}
-        behind = False
-        for node in self.graph.graph.nodes:
-            if behind and node.op not in ("output", "get_attr"):
-                values[node] = execute(self.graph, node, values)
-            behind = behind or node is self._waist
+        for node in self._order[self._order.index(self._waist) + 1 :]:
+            values[node] = execute(self.graph, node, values)
         return values[self._result]  # type: ignore[no-any-return]
 
     def _first_vectors(self) -> fx.Node:
@@ -139,9 +138,9 @@ class Occluded:
 
         What comes then is mostly weights, which are better read once for many occlusions than for every few.
         """
-        number = {node: n for n, node in enumerate(self._clean)}
+        number = {node: n for n, node in enumerate(self._order)}
         earliest, first = len(number), self._result
-        for node in reversed(self._clean):
+        for node in reversed(self._order):
             value = self._clean[node]
             if isinstance(value, Tensor) and value.ndim == 2 and number[node] <= earliest:
                 first = node
