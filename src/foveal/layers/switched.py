@@ -36,7 +36,8 @@ class SwitchedChain(nn.Module):
     def names_elsewhere(self) -> Iterator[tuple[str, dict[str, str]]]:
         """torchvision's names of VGG-16's convolutions and batch norms → the names here. Its chain counts convolutions,
         norms, ReLUs and poolings."""
-        names, number = {}, 0
+        names: dict[str, str] = {}
+        number = 0
         for path, layer in self.named_children():
             unit = isinstance(layer, nn.Sequential)
             for place, part in enumerate(("conv", "bn") if unit else (), start=number):
