@@ -33,7 +33,8 @@ class SlidingLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         conv: Any = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
         kernels = self.weight.view(self.out_channels, self.in_channels, *self.kernel_size)
-        result: Tensor = conv(x, kernels, self.bias, dilation=self.dilation)
+        # Weights lie as in nn.Linear: a CPU is slow to multiply them with maps whose channels come last.
+        result: Tensor = conv(x.contiguous(), kernels, self.bias, dilation=self.dilation)
         return result
 
     def extra_repr(self) -> str:
