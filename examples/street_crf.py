@@ -29,7 +29,7 @@ from foveal.protocols.whole_image import whole_image
 from foveal.training.run import Run
 from foveal.training.segmenter import Segmenter
 
-WEIGHTS, COLOURS = (2.0, 5.0, 10.0), (5.0, 13.0)
+WEIGHTS, COLOURS = (2.0, 5.0), (5.0, 13.0)
 BOUNDARY = 0.0075  # of an image's diagonal
 CELL, CAPTION = 240, 18  # pixels
 
