@@ -148,7 +148,7 @@ def crf(rounds: int) -> None:
     theirs, own = medians([lambda: reference(scores, image), lambda: layer(scores, image)], rounds, 1)
     apart = (layer(scores, image).softmax(1)[0] - reference(scores, image)).abs()
     print("| pydensecrf, s | DenseCRF, s | ratio | largest difference | mean difference |\n|--:|--:|--:|--:|--:|")
-    print(f"| {theirs:.2f} | {own:.2f} | {theirs / own:.2f} | {float(apart.max()):.3f} | {float(apart.mean()):.5f} |\n")
+    print(f"| {theirs:.2f} | {own:.2f} | {theirs / own:.2f} | {float(apart.max()):.1e} | {float(apart.mean()):.1e} |\n")
 
 
 def reference(scores: Tensor, image: Tensor) -> Tensor:
