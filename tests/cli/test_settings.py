@@ -15,13 +15,15 @@ def test_settings_stay_text_lists_are_split_and_dots_nest() -> None:
         "data=001",
         "augment=affine(degrees=5, shift=0.1),flip",
         "options.towers=1",
+        "options.sizes=12, 24.5,-1e-3",
+        "options.text=5Conv6, 3",
         "mean=[0.5,0.5,0.5]",
     ]
     assert parse_settings(words) == {
         "lr": "0.1",
         "data": "001",
         "augment": ["affine(degrees=5, shift=0.1)", "flip"],
-        "options": {"towers": 1},
+        "options": {"towers": 1, "sizes": [12, 24.5, -0.001], "text": "5Conv6, 3"},
         "mean": [0.5, 0.5, 0.5],
     }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from foveal.errors import FovealError
 
+_NUMBER = r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*"
+_NUMBERS = re.compile(f"{_NUMBER}(,{_NUMBER})+", re.IGNORECASE)
 _LISTS = ("prepare", "augment", "test", "mean", "std", "milestones", "input", "classes")
 
 
@@ -15,7 +18,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     """`["lr=0.1", "augment=pad_crop(4),flip", "options.shortcut=A"]` as a dictionary.
 
     Values stay text, which the recipe's schema reads by the key's type. Lists are divided by commas (those inside
-    brackets divide nothing). A dot makes a nested dictionary, whose values are read as JSON where they are JSON.
+    brackets divide nothing). A dot makes a nested dictionary, whose values are read as JSON where they are JSON, and as
+    a list where they are numbers divided by commas.
     """
     settings: dict[str, Any] = {}
     whole: set[str] = set()
@@ -62,7 +66,10 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 
 def json_or_text(text: str) -> Any:
-    """The value of a JSON text, or the text itself when it is none."""
+    """The value of a JSON text, a list of numbers divided by commas, or the text itself when it is neither."""
+    if _NUMBERS.fullmatch(text):
+        numbers = (part.strip() for part in text.split(","))
+        return [int(part) if part.lstrip("+-").isdecimal() else float(part) for part in numbers]
     try:
         return json.loads(text)
     except json.JSONDecodeError:
