@@ -7,15 +7,18 @@ import pickle
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import fetch_olivetti_faces
 
 from foveal.data.convert import convert
 from foveal.data.dataset import ArraySet, FileSet, ImageSet
-from foveal.data.formats import cifar, csv, digits, folder, idx
+from foveal.data.formats import cifar, csv, digits, folder, idx, olivetti
 from foveal.data.open import data_splits, detect, open_data
 from foveal.errors import FovealError
 
@@ -285,3 +288,39 @@ def test_real_sets_open_fast(name: str) -> None:
         assert set(train.labels.bincount().tolist()) == {count // 10}
     else:
         assert train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_olivetti_is_what_scikit_learn_reads(tmp_path: Path, kind: str) -> None:
+    random = np.random.default_rng(0)
+    faces = random.integers(0, 256, (400, 4096)).astype(kind)
+    faces.flat[:2] = 0, 255  # scikit-learn stretches what it finds
+    joblib.dump(faces, tmp_path / "olivetti_py3.pkz", compress=6)
+    theirs = fetch_olivetti_faces(data_home=tmp_path, download_if_missing=False)
+    seen = 0
+    for split in olivetti.splits(tmp_path):
+        ours = open_data(tmp_path, split)
+        numbers = [int(ours.name(i).rpartition("[")[2][:-1]) for i in range(len(ours))]
+        assert ours.labels.tolist() == theirs.target[numbers].tolist()
+        images = torch.stack([ours[i][0] for i in range(len(ours))])[:, 0]
+        np.testing.assert_array_equal(images.numpy(), (theirs.images[numbers] * 255).round())
+        seen += len(ours)
+    assert seen == 400 and ours.classes[0] == "s1" and len(ours.classes) == 40
+
+
+class Hostile:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder / "pwned"),)
+
+
+@pytest.mark.parametrize("array", [np.zeros((25, 4096)), np.zeros((400, 4095)), np.full((20, 4096), 0.5), "code"])
+def test_olivetti_refuses_other_arrays_and_runs_nothing(tmp_path: Path, array: Any) -> None:
+    joblib.dump(Hostile(tmp_path) if isinstance(array, str) else array, tmp_path / "olivetti.pkz", compress=3)
+    with pytest.raises(FovealError, match=r"olivetti.pkz (is damaged|holds other numbers)"):
+        olivetti.open(tmp_path, "train")
+    assert not (tmp_path / "pwned").exists()
