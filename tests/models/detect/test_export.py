@@ -32,6 +32,7 @@ LARGE: dict[str, Case] = {
     "faster_rcnn_fpn": ((160, 224), PYRAMID),
     "keypoint_rcnn": ((160, 224), PYRAMID),
     "fast_rcnn": ((160, 224), {"encoder": "resnet18", "width": 8, "hidden": 32, "windows": 100, "proposals": "single"}),
+    "rcnn": ((160, 224), {"classifier": "resnet20", "size": 32, "context": 4, "windows": 100, "proposals": "single"}),
     "yolov1": ((448, 448), {"width": 0.25}),
     "fast_yolo": ((448, 448), {"width": 0.5}),
     "yolov3": ((160, 224), {"width": 8}),

@@ -27,7 +27,7 @@ from foveal.errors import FovealError
 from foveal.graph.taps import taps
 from foveal.graph.trace import trace
 from foveal.models import create
-from foveal.models.detect._found import Detections, Limits, found
+from foveal.models.detect._found import Detections, Limits, found, found_fixed
 from foveal.models.detect._machines import COST, Machine, Regressor
 from foveal.proposals.search import Search
 from foveal.proposals.selective_search import Mode
@@ -144,16 +144,29 @@ class RCNN(nn.Module):
 
     def detections(self, raw: Raw, images: Tensor) -> list[Detections]:
         """The detections that an answer comes to."""
-        boxes, scores = torch.cat(raw.proposals), raw.logits.softmax(1)[:, 1:]
-        if self.fitted:
-            with torch.autocast(images.device.type, enabled=False):  # margins order boxes: they are not rounded
-                scores = (raw.features * self.scales[0] @ self.weight.T + self.bias).sigmoid()
-                constant = torch.cat((raw.shifting * self.scales[1], torch.ones_like(boxes[:, :1])), 1)
-                shifts = torch.einsum("pe,keb->pkb", constant, self.shift)
-            boxes = clip(decode(shifts, boxes[:, None]), *images.shape[2:])
+        with torch.autocast(images.device.type, enabled=False):  # margins order boxes: they are not rounded
+            boxes, scores = self._judged(torch.cat(raw.proposals), raw, images)
         counts = [len(own) for own in raw.proposals]
         parts = zip(torch.split(boxes, counts), torch.split(scores, counts), strict=True)
         return [found(own, points, self.limits) for own, points in parts]
+
+    def fixed(self, images: Tensor, windows: Tensor) -> dict[str, Tensor]:
+        """`detect` in windows [N, P, 4], those without area being none, in a graph that does not depend on the data:
+        boxes [N, K, 4], scores [N, K] falling, 0 where nothing is left, labels [N, K]."""
+        several = list(windows.unbind())
+        boxes, scores = self._judged(windows.flatten(0, 1), Raw(several, *self.look(images, several)), images)
+        boxes, scores = (part.unflatten(0, windows.shape[:2]) for part in (boxes, scores))
+        real = (windows[..., 2:] > windows[..., :2]).all(-1, keepdim=True)
+        return dict(found_fixed(boxes, torch.where(real, scores, 0.0), self.limits))
+
+    def _judged(self, windows: Tensor, raw: Raw, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes [P, num_classes, 4] and scores [P, num_classes] of all images' windows [P, 4]."""
+        fitted = self.fitted > 0
+        margins = raw.features * self.scales[0] @ self.weight.T + self.bias
+        scores = torch.where(fitted, margins.sigmoid(), raw.logits.softmax(1)[:, 1:])
+        constant = torch.cat((raw.shifting * self.scales[1], torch.ones_like(windows[:, :1])), 1)
+        moved = decode(torch.einsum("pe,keb->pkb", constant, self.shift), windows[:, None])
+        return torch.where(fitted, clip(moved, *images.shape[2:]), windows[:, None]), scores
 
     @torch.no_grad()
     def complete(self, batches: Batches) -> str:
