@@ -7,11 +7,12 @@ warp: a 360x480 image with its mask becomes a 224x224 window, turned by up to 10
 0.5 to 2, mirrored or not. A: torchvision's v2 RandomRotation, RandomAffine (shear), RandomResize, RandomCrop and
 RandomHorizontalFlip one after the other, bilinear; B: v2's RandomAffine, which turns, shears and scales in one warp,
 then crop and flip; C: foveal's random_view, called the same way.
-inference: one image, 21 classes, initial weights, evaluation mode. FCN-8s on VGG-16 sees 500x500 pixels, as in its
-paper (182 billion multiply-adds), beside torchvision's fcn_resnet50 (134); U-Net of width 48 with batch normalisation
-sees 256x256 (27.2), beside segmentation_models.pytorch's Unet on vgg16_bn (24.9), where that is installed. No two do
-the same work, so that multiply-adds a second are compared: A: the peer, eager; B: foveal's, eager; C: foveal's through
-`foveal.optimize`. Smaller images do FCN-8s no justice: the 103 million weights of its 7x7 layer are read at each call.
+inference: one image, 21 classes, initial weights, evaluation mode, by multiply-adds a second. FCN-8s on VGG-16 sees
+500x500 pixels, as in its paper (182 billion multiply-adds), beside the same network put together of torchvision's
+VGG-16 and torch's layers, with as many, and beside torchvision's fcn_resnet50 (134), whose convolutions suit CPUs
+better. U-Net of width 48 with batch normalisation sees 256x256 (27.2), beside segmentation_models.pytorch's Unet on
+vgg16_bn (24.9), where that is installed. A: the peer, eager; B: foveal's, eager; C: foveal's through `foveal.optimize`.
+Smaller images do FCN-8s no justice: the 103 million weights of its 7x7 layer are read at each call.
 crf: mean field with 10 iterations on 375x500 pixels and 21 classes, against pydensecrf where it is installed, with the
 largest and mean difference of the marginals.
 
@@ -28,6 +29,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,39 +99,87 @@ def inference(rounds: int) -> None:
         "| peer | network | pixels | peer, GMAC | own, GMAC "
         "| peer, GMAC/s | eager, GMAC/s | optimised, GMAC/s | ratios |\n|---|---|--:|--:|--:|--:|--:|--:|--:|"
     )
-    for name, side in (("fcn8s", 500), ("unet", 256)):
-        made = peer(name)
+    unet = {"width": 48, "batch_norm": True}
+    for name, side, given, make in (
+        ("fcn8s", 500, {}, vgg_fcn8s),
+        ("fcn8s", 500, {}, fcn_resnet50),
+        ("unet", 256, unet, smp_unet),
+    ):
+        with torch.inference_mode(False):
+            made = make()
         if made is None:
             print(f"| segmentation_models.pytorch is not installed | {name} | | | | | | | |")
             continue
-        title, theirs = made
-        image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode(False):
-            given = {"width": 48, "batch_norm": True} if name == "unet" else {}
-            ours = foveal.create(name, num_classes=CLASSES, **given).eval()
-            fast = foveal.optimize(ours, (3, side, side))
-        with FlopCounterMode(display=False) as counter:
-            theirs(image)
-        work, own = counter.get_total_flops() / 2, count(ours, (3, side, side)).macs
-        times = medians([lambda: theirs(image), lambda: ours(image), lambda: fast(image)], rounds, 1)  # noqa: B023
-        a, b, c = (macs / 1e9 / seconds for macs, seconds in zip((work, own, own), times, strict=True))
-        print(
-            f"| {title} | {name} | {side}x{side} | {work / 1e9:.1f} | {own / 1e9:.1f} | {a:.1f} | {b:.1f} | {c:.1f} "
-            f"| {b / a:.2f}, {c / a:.2f} |"
-        )
+        compare(made, name, side, given, rounds)
     print()
 
 
-def peer(name: str) -> tuple[str, nn.Module] | None:
-    """The other package's network; None where it is not installed."""
+def compare(peer: tuple[str, nn.Module], name: str, side: int, given: dict[str, Any], rounds: int) -> None:
+    """A row: one peer, and the network `name` as it is and optimised, on side x side pixels."""
+    title, theirs = peer[0], peer[1].eval()
+    image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(False):
-        if name == "fcn8s":
-            model = torchvision.models.segmentation.fcn_resnet50(weights_backbone=None, num_classes=CLASSES)
-            return "torchvision fcn_resnet50", model.eval()
-        if importlib.util.find_spec("segmentation_models_pytorch") is None:
-            return None
-        package = importlib.import_module("segmentation_models_pytorch")
-        return "smp.Unet(vgg16_bn)", package.Unet("vgg16_bn", encoder_weights=None, classes=CLASSES).eval()
+        ours = foveal.create(name, num_classes=CLASSES, **given).eval()
+        fast = foveal.optimize(ours, (3, side, side))
+    with FlopCounterMode(display=False) as counter:
+        theirs(image)
+    work, own = counter.get_total_flops() / 2, count(ours, (3, side, side)).macs
+    times = medians([lambda: theirs(image), lambda: ours(image), lambda: fast(image)], rounds, 1)
+    a, b, c = (macs / 1e9 / seconds for macs, seconds in zip((work, own, own), times, strict=True))
+    print(
+        f"| {title} | {name} | {side}x{side} | {work / 1e9:.1f} | {own / 1e9:.1f} | {a:.1f} | {b:.1f} | {c:.1f} "
+        f"| {b / a:.2f}, {c / a:.2f} |",
+        flush=True,
+    )
+
+
+class VGGFCN8s(nn.Module):
+    """FCN-8s as one writes it around torchvision's VGG-16: its layers up to the last pooling, the rest torch's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        features = torchvision.models.vgg16(weights=None).features
+        features[0].padding = (100, 100)
+        for layer in features:
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = True
+        self.to_pool3, self.to_pool4, self.to_pool5 = features[:17], features[17:24], features[24:]
+        relu = nn.ReLU(inplace=True)
+        self.head = nn.Sequential(
+            nn.Conv2d(512, 4096, 7), relu, nn.Dropout(), nn.Conv2d(4096, 4096, 1), relu, nn.Dropout()
+        )
+        self.scores = nn.ModuleList([nn.Conv2d(maps, CLASSES, 1) for maps in (4096, 512, 256)])
+        self.twice = nn.ModuleList([nn.ConvTranspose2d(CLASSES, CLASSES, 4, 2, bias=False) for _ in range(2)])
+        self.eight_times = nn.ConvTranspose2d(CLASSES, CLASSES, 16, 8, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pool3 = self.to_pool3(images)
+        pool4 = self.to_pool4(pool3)
+        x = self.scores[0](self.head(self.to_pool5(pool4)))
+        for up, score, maps, offset in zip(self.twice, self.scores[1:], (pool4, pool3), (5, 9), strict=True):
+            x = up(x)
+            x = x + score(maps)[:, :, offset : offset + x.shape[2], offset : offset + x.shape[3]]
+        whole: Tensor = self.eight_times(x)
+        return whole[:, :, 31 : 31 + images.shape[2], 31 : 31 + images.shape[3]]
+
+
+def vgg_fcn8s() -> tuple[str, nn.Module]:
+    """The same network of torchvision's parts."""
+    return "FCN-8s of torchvision's vgg16", VGGFCN8s()
+
+
+def fcn_resnet50() -> tuple[str, nn.Module]:
+    """torchvision's own segmentation network."""
+    model = torchvision.models.segmentation.fcn_resnet50(weights_backbone=None, num_classes=CLASSES)
+    return "torchvision fcn_resnet50", model
+
+
+def smp_unet() -> tuple[str, nn.Module] | None:
+    """segmentation_models.pytorch's U-Net; None where it is not installed."""
+    if importlib.util.find_spec("segmentation_models_pytorch") is None:
+        return None
+    package = importlib.import_module("segmentation_models_pytorch")
+    return "smp.Unet(vgg16_bn)", package.Unet("vgg16_bn", encoder_weights=None, classes=CLASSES)
 
 
 @torch.inference_mode()
