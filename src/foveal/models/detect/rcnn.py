@@ -155,7 +155,7 @@ class RCNN(nn.Module):
         boxes [N, K, 4], scores [N, K] falling, 0 where nothing is left, labels [N, K]."""
         several = list(windows.unbind())
         boxes, scores = self._judged(windows.flatten(0, 1), Raw(several, *self.look(images, several)), images)
-        boxes, scores = (part.unflatten(0, windows.shape[:2]) for part in (boxes, scores))
+        boxes, scores = (part.view(*windows.shape[:2], *part.shape[1:]) for part in (boxes, scores))
         real = (windows[..., 2:] > windows[..., :2]).all(-1, keepdim=True)
         return dict(found_fixed(boxes, torch.where(real, scores, 0.0), self.limits))
 
