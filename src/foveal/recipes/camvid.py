@@ -17,6 +17,7 @@ def unet_camvid_fast(*, quick: bool = False) -> Recipe:
     """A narrow U-Net with batch normalisation, from scratch, at half resolution, in less than an hour on two CPU cores.
 
     Command: foveal train unet_camvid_fast data=DIR
+    Expected: about 47 % mean IU on the test images, in some 25 minutes.
     """
     return Recipe(
         name="unet_camvid_fast",
