@@ -235,7 +235,7 @@ SHAPES = [
         "data convert photos new",
         "convert needs a source, a destination and a format",
         "foveal data convert SOURCE DESTINATION --format FORMAT, with FORMAT one of boxes_csv, cifar, cityscapes, "
-        "coco, csv, digits, folder, idx, ilsvrc, labelme, masks, voc, voc_masks, yolo",
+        "coco, csv, digits, folder, idx, ilsvrc, labelme, masks, olivetti, voc, voc_masks, yolo",
     ),
 ]
 

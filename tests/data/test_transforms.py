@@ -257,8 +257,8 @@ def test_v2_way_draws_from_torchs_rng_and_keeps_the_type() -> None:
     assert torch.equal(result, expected)
     composed = v2.Compose([Flip(1.0), v2.ToDtype(torch.float32, scale=True)])
     assert torch.equal(composed(images(1)[0]), images(1)[0].flip(-1) / 255)
-    with pytest.raises(FovealError, match="not KeyPoints"):
-        step(x, tv_tensors.KeyPoints([[3, 4]], canvas_size=(29, 37)))
+    with pytest.raises(FovealError, match="not Video"):
+        step(tv_tensors.Video(x[None]))
     with pytest.raises(FovealError, match="takes uint8"):
         step(torch.rand(3, 8, 8))
 

@@ -78,7 +78,8 @@ def test_every_use_of_a_run_whitens_and_resuming_goes_on_exactly(tmp_path: Path)
     predictor = whole.predictor()
     assert torch.allclose(predictor(images), expected, atol=1e-5)
     export(whole, tmp_path / "whole.onnx")
-    assert torch.allclose(onnx.run(tmp_path / "whole.onnx", images[:1])["probabilities"], expected[:1], atol=1e-4)
+    found = onnx.run(tmp_path / "whole.onnx", {"images": images[:1]})
+    assert torch.allclose(found["probabilities"], expected[:1], atol=1e-4)
     with pytest.raises(FovealError, match="whitens images of 1x8x8 cannot whiten those of 1x12x12"):
         predictor(torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     with pytest.raises(FovealError, match="saw whitened images"):
