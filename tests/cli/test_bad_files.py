@@ -146,8 +146,8 @@ def test_sets_that_cannot_be_trained(refused: Refused, pictures: Callable[..., P
     )
     message = (
         "photos/cat: images lie in the folder itself (8), so nothing says their class "
-        "(tried: boxes_csv, cifar, cityscapes, coco, csv, digits, idx, ilsvrc, labelme, masks, olivetti, voc, voc_masks, "
-        "yolo, folder)"
+        "(tried: boxes_csv, cifar, cityscapes, coco, csv, digits, idx, ilsvrc, labelme, masks, olivetti, voc, "
+        "voc_masks, yolo, folder)"
     )
     refused(
         f"{TRAIN} data=photos/cat", message, "put them into one folder per class, or list them in a table path,label"
