@@ -99,15 +99,7 @@ class Evaluation(Measurement):
         table, reliability = self.per_class, self.calibration
         columns = {name: _plain(getattr(table, name)) for name in ("precision", "recall", "f1", "support")}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return {
-            "run": self.run,
-            "model": self.model,
-            "checkpoint": self.checkpoint,
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
-            "note": self.note,
-            "metrics": dict(self.metrics),
+        return super().as_json() | {
             "protocols": [
                 {
                     "protocol": part.protocol,
@@ -121,7 +113,6 @@ class Evaluation(Measurement):
             "calibration": {k: _plain(getattr(reliability, k)) for k in ("edges", "counts", "confidence", "accuracy")},
             "classes": [{"name": name, **row} for name, row in zip(self.classes, rows, strict=True)],
             "confusion": self.confusion.tolist(),
-            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
 
     def text(self) -> str:

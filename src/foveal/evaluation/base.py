@@ -43,9 +43,19 @@ class Measurement(ABC):
     def images(self) -> int:
         """How many images were evaluated."""
 
-    @abstractmethod
     def as_json(self) -> dict[str, Any]:
-        """Plain values; null where there was nothing to compute from."""
+        """Plain values; null where there was nothing to compute from. Each task adds its own."""
+        return {
+            "run": self.run,
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "note": self.note,
+            "metrics": dict(self.metrics),
+            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
+        }
 
     @abstractmethod
     def text(self) -> str:

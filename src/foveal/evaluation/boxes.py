@@ -105,21 +105,12 @@ class BoxEvaluation(Measurement):
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, null where there was nothing to compute from; COCO's numbers in %."""
-        return {
-            "run": self.run,
-            "model": self.model,
-            "checkpoint": self.checkpoint,
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
-            "note": self.note,
-            "metrics": dict(self.metrics),
+        return super().as_json() | {
             "coco": _in_percent(self.coco),
             **{f"{name}_coco": _in_percent(figures) for name, figures in self.shapes.items()},
             "score": self.score,
             "mistakes": dict(self.mistakes),
             "classes": self.class_table,
-            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
 
     def text(self) -> str:

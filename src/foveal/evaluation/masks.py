@@ -62,18 +62,9 @@ class MaskEvaluation(Measurement):
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, null for a class without a pixel."""
-        return {
-            "run": self.run,
-            "model": self.model,
-            "checkpoint": self.checkpoint,
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
-            "note": self.note,
-            "metrics": dict(self.metrics),
+        return super().as_json() | {
             "classes": self.class_table,
             "confusion": self.confusion.tolist(),
-            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
         }
 
     def text(self) -> str:

@@ -52,18 +52,7 @@ class TagEvaluation(Measurement):
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, null for a class without an image."""
-        return {
-            "run": self.run,
-            "model": self.model,
-            "checkpoint": self.checkpoint,
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
-            "note": self.note,
-            "metrics": dict(self.metrics),
-            "classes": self.class_table,
-            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
-        }
+        return super().as_json() | {"classes": self.class_table}
 
     def text(self) -> str:
         """Figures and classes."""
