@@ -8,6 +8,7 @@ from torch import nn
 
 from foveal import catalog
 from foveal.errors import FovealError
+from foveal.layers.layout import channels_last
 from foveal.models import create
 
 PUBLISHED_NAMES = {
@@ -62,3 +63,26 @@ def test_a_function_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mistakes_name_the_way_out(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(FovealError, match=message):
         create(name, **options)  # type: ignore[arg-type]
+
+
+def test_weights_lie_with_channels_last_and_are_the_same() -> None:
+    torch.manual_seed(0)
+    made = catalog.get("model", "resnet20")().eval()
+    torch.manual_seed(0)
+    model = create("resnet20").eval()
+    assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    for (name, weight), (other, wanted) in zip(model.state_dict().items(), made.state_dict().items(), strict=True):
+        assert name == other and torch.equal(weight, wanted)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert model.get_submodule("conv1")(images).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(model(images), made(images), atol=1e-5, rtol=1e-5)
+
+
+def test_layout_leaves_computed_weights_and_other_dimensions_alone() -> None:
+    computed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    wanted = computed.weight.detach().clone()
+    model = channels_last(nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose2d(3, 2, 3), computed))
+    assert torch.equal(computed.weight, wanted)
+    assert model[0].weight.is_contiguous()
+    assert model[1].weight.is_contiguous(memory_format=torch.channels_last)

@@ -50,8 +50,9 @@ def test_vgg16_in_ssd(images: Tensor) -> None:
 @pytest.mark.parametrize("name", ["faster_rcnn_fpn", "mask_rcnn"])
 def test_resnet_below_a_pyramid(name: str, images: Tensor) -> None:
     theirs: Any = torchvision_models.resnet18().eval()
-    ours = filled(create(name, num_classes=2, encoder="resnet18", maps=8, hidden=8), theirs, 100)
+    ours = filled(create(name, num_classes=2, encoder="resnet18", maps=8, hidden=8), theirs, 100).double()
     assert ours.classifier_name == "resnet18"
+    theirs, images = theirs.double(), images.double()
     stem = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(images))))
     wanted = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(stem))))
     torch.testing.assert_close(ours.backbone.trunk(images)[-1], wanted)

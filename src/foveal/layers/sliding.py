@@ -31,11 +31,31 @@ class SlidingLinear(nn.Module):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(self.kernel_size) == 2 and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return self._products(x)
         conv: Any = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
         kernels = self.weight.view(self.out_channels, self.in_channels, *self.kernel_size)
         # Weights lie as in nn.Linear: a CPU is slow to multiply them with maps whose channels come last.
         result: Tensor = conv(x.contiguous(), kernels, self.bias, dilation=self.dilation)
         return result
+
+    def _products(self, x: Tensor) -> Tensor:
+        """The same as products of matrices: a convolution would lay out all weights anew, 411 MB of them in VGG-16.
+
+        Each product is a 1x1 convolution in which the weights are the image and what the positions see the kernels,
+        so that only the latter are laid out: on CPUs that is twice as fast as torch's product of float32 matrices.
+        """
+        (height, width), (down, across) = self.kernel_size, self.dilation
+        rows, columns = x.shape[2] - down * (height - 1), x.shape[3] - across * (width - 1)
+        weights = self.weight[None, :, None].permute(0, 3, 1, 2)  # [1, C·M·M, out, 1], channels last
+        result = x.new_empty(len(x), self.out_channels, rows, columns)
+        step = max(1, _POSITIONS // columns)
+        for image, scores in zip(x, result, strict=True):
+            for top in range(0, rows, step):
+                seen = F.unfold(image[:, top : top + step + down * (height - 1)], self.kernel_size, self.dilation)
+                product = F.conv2d(weights, seen.t().contiguous()[:, :, None, None])  # [1, positions, out, 1]
+                scores[:, top : top + step] = product[0, :, :, 0].t().unflatten(1, (-1, columns))
+        return result if self.bias is None else result.add_(self.bias[:, None, None])
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"

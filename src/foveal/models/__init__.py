@@ -8,15 +8,17 @@ from torch import nn
 
 from foveal import catalog
 from foveal.errors import FovealError
+from foveal.layers.layout import channels_last
 
 
 def create(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
     """The network called `name`, freshly initialised from torch's random state, in training mode.
 
     `name` is one of the catalogue (`foveal models`) or `package.module:function`; `num_classes` None keeps the
-    function's own number; `options` are its keyword options. Under `with torch.device("meta")` it costs no memory.
-    Raises FovealError for an unknown name or option («did you mean»), for fewer than one class, and for a function that
-    returns something else than a module.
+    function's own number; `options` are its keyword options. The weights of its 2-D convolutions lie with channels
+    last, which is faster on CPUs; `.to(memory_format=torch.contiguous_format)` lays them out as torch does. Under `with
+    torch.device("meta")` it costs no memory. Raises FovealError for an unknown name or option («did you mean»), for
+    fewer than one class, and for a function that returns something else than a module.
     """
     builder = catalog.get("model", name)
     if num_classes is not None:
@@ -35,4 +37,4 @@ def create(name: str, num_classes: int | None = None, **options: Any) -> nn.Modu
             f"{name} returned {type(model).__name__}, not a torch.nn.Module",
             "a model function takes keyword options and returns the network",
         )
-    return model
+    return channels_last(model)

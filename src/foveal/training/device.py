@@ -47,9 +47,8 @@ class Placement:
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the layout. In place."""
-        if self.channels_last:
-            return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-        return model.to(self.device)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
     def images(self, images: Tensor, recipe: Recipe) -> Tensor:
         """uint8 [B, C, H, W] from the loader → normalised float32 on the device, in the layout."""
