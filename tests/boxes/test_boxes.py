@@ -180,3 +180,32 @@ def test_merging_averages_what_agrees() -> None:
         < merge.match_score(near[0], far[0])
     )
     assert len(merge.merge(near[:0], torch.zeros(0)).boxes) == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 40),
+    grain=st.sampled_from([0.0, 8.0]),
+    threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0, 4.0]),
+)
+def test_a_graph_that_does_not_depend_on_the_data_merges_the_same(
+    seed: int, count: int, grain: float, threshold: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    all_ = boxes(seed, 6 * count).view(2, 3, count, 4).float()
+    all_ = (all_ / grain).round() * grain if grain else all_  # so that many tie, and some have no area
+    scores = torch.rand(2, 3, count, generator=random)
+    scores[0, 1] = 0
+    found, sums = merge.fixed_merge(all_, scores, threshold, least=0.4)
+    for own, points, ours, total in zip(*(part.flatten(0, 1) for part in (all_, scores, found, sums)), strict=True):
+        wanted = merge.merge(own[points > 0.4], points[points > 0.4], threshold)
+        torch.testing.assert_close(total[: len(wanted.scores)], wanted.scores, rtol=0, atol=0)
+        assert not total[len(wanted.scores) :].any()
+        torch.testing.assert_close(ours[: len(wanted.boxes)], wanted.boxes, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 5), (0, 4)])
+def test_boxes_and_scores_that_do_not_fit_are_not_merged(shape: tuple[int, int]) -> None:
+    with pytest.raises(FovealError, match=r"give \[\.\.\., N, 4\] and \[\.\.\., N\], N from 1 on"):
+        merge.fixed_merge(torch.zeros(shape), torch.zeros(shape[0] // 3 * 3))
