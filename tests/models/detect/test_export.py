@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.boxes.heatmaps import peaks
+from foveal.boxes.merge import fixed_merge
 from foveal.boxes.pooling import roi_max_pool
 from foveal.data.image import load_image
 from foveal.errors import FovealError
@@ -24,6 +25,7 @@ WINDOWS = {"trunk": "5-1-2Conv8 (ReLU) → 2-2MaxPool → 3-1Conv16 (ReLU) → 2
 SMALL: dict[str, Case] = {
     "ssd_resnet": ((96, 128), {"width": 8, "maps": 16, "sides": (8, 16, 32, 64, 96), "score": 0.2}),
     "mask_rcnn": ((96, 128), PYRAMID),
+    "overfeat_detector": ((96, 128), WINDOWS | {"hidden": (32, 32)}),
 }
 LARGE: dict[str, Case] = {
     "ssd300": ((300, 300), {}),
@@ -38,7 +40,7 @@ LARGE: dict[str, Case] = {
     "yolov3": ((160, 224), {"width": 8}),
     "fcn_detector": ((160, 224), {}),
     "sliding_window": ((160, 224), WINDOWS),
-    "overfeat_localiser": ((160, 224), WINDOWS | {"joining": "suppress", "hidden": (32, 32)}),
+    "overfeat_localiser": ((160, 224), WINDOWS | {"hidden": (32, 32), "per_class": True}),
     "overfeat_detector": ((160, 224), WINDOWS | {"joining": "suppress", "hidden": (32, 32)}),
 }
 
@@ -114,6 +116,29 @@ def test_small_detectors_in_onnxruntime(name: str, real_data: Callable[[str], Pa
 def test_the_papers_detectors_in_onnxruntime(name: str, real_data: Callable[[str], Path], tmp_path: Path) -> None:
     size, options = LARGE[name]
     exported(name, size, options, photographs(real_data("bccd"), size, 1), tmp_path)
+
+
+def test_merging_in_onnxruntime(tmp_path: Path) -> None:
+    """Sets of many boxes in crowds, of none, of one, and of boxes that are all the same."""
+
+    class Merge(nn.Module):
+        def forward(self, boxes: Tensor, scores: Tensor) -> dict[str, Tensor]:
+            return dict(zip(("merged", "sums"), fixed_merge(boxes, scores, 0.5, 0.2), strict=True))
+
+    random = torch.Generator().manual_seed(0)
+    low = torch.rand(4, 6, 1, 2, generator=random) * 300 + torch.randn(4, 6, 10, 2, generator=random) * 5
+    boxes = torch.cat((low, low + 40 + torch.rand(low.shape, generator=random) * 20), 3).flatten(1, 2)
+    boxes[3] = boxes[3, 0]
+    scores = torch.rand(4, 60, generator=random)
+    scores[1] = 0.2
+    scores[2, 1:], scores[2, 0] = 0, 0.7
+    onnx.write(Merge(), {"boxes": boxes, "scores": scores}, tmp_path / "merge.onnx")
+    inputs = {"boxes": boxes.flip(1), "scores": scores.flip(1)}  # not those that it was written with
+    found, wanted = onnx.run(tmp_path / "merge.onnx", inputs), Merge()(**inputs)
+    assert (wanted["sums"] > 0).sum(1).tolist()[1:] == [0, 1, 1] and 6 <= (wanted["sums"][0] > 0).sum() < 30
+    torch.testing.assert_close(found["sums"], wanted["sums"], rtol=0, atol=1e-5)
+    here = wanted["sums"] > 0
+    torch.testing.assert_close(found["merged"][here], wanted["merged"][here], rtol=0, atol=1e-3)
 
 
 def test_pooling_by_maximum_in_onnxruntime(tmp_path: Path) -> None:

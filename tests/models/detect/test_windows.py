@@ -132,8 +132,9 @@ def test_boxes_that_agree_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = torch.tensor([1.4, 0.9, 0.5])
     torch.testing.assert_close(found["scores"], sums / (1 + sums))
     torch.testing.assert_close(found["boxes"], torch.tensor([[11.0, 10, 31, 30], boxes[3], boxes[2]]))
-    with pytest.raises(FovealError, match="joining=suppress"):
-        model.scored(torch.zeros(1, 3, 64, 84))
+    fixed = model.fixed(torch.zeros(1, 3, 64, 84))
+    assert fixed["labels"][0, :3].tolist() == [1, 2, 2] and not fixed["scores"][0, 3:].any()
+    assert all(torch.equal(fixed[name][0, :3], found[name]) for name in ("boxes", "scores"))
     model.joining = "suppress"
     assert model.detect(torch.zeros(1, 3, 64, 84))[0]["scores"].tolist() == pytest.approx([0.9, 0.8, 0.5])
 

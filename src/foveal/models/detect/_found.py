@@ -70,16 +70,29 @@ def found_fixed(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     boxes [N, R, 4] or [N, R, C, 4], scores [N, R, C] → `boxes` float32 [N, K, 4], `scores` [N, K] falling, `labels`
     int64 [N, K]; K is `limits.most`, or all there can be; where less is found, the last scores are 0.
     """
-    points = scores.transpose(1, 2)  # [N, C, R]
-    classes, count = points.shape[1:]
-    own = boxes[:, None].expand(-1, classes, -1, -1) if boxes.ndim == 3 else boxes.transpose(1, 2)  # [N, C, R, 4]
-    if 0 < limits.candidates < count:
-        count = limits.candidates
-        points, row = points.topk(count, dim=2)
-        own = own.gather(2, row[..., None].expand(-1, -1, -1, 4))
+    own, points = candidates_fixed(boxes, scores, limits)
     if limits.side:
         points = torch.where(((own[..., 2:] - own[..., :2]) >= limits.side).all(-1), points, 0.0)
     points = torch.where(fixed_nms(own, points, limits.overlap, limits.score), points, 0.0)
-    best, place = points.flatten(1).topk(min(limits.most, classes * count), dim=1)
-    chosen = own.flatten(1, 2).gather(1, place[..., None].expand(-1, -1, 4))
+    return best_fixed(own, points, limits)
+
+
+def candidates_fixed(boxes: Tensor, scores: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
+    """Class by class the boxes [N, C, R, 4] and scores [N, C, R], with `limits.candidates` the best so many, by falling
+    score: of what `found_fixed` takes."""
+    points = scores.transpose(1, 2)
+    classes, count = points.shape[1:]
+    own = boxes[:, None].expand(-1, classes, -1, -1) if boxes.ndim == 3 else boxes.transpose(1, 2)
+    if limits.candidates:
+        points, row = points.topk(min(limits.candidates, count), dim=2)
+        own = own.gather(2, row[..., None].expand(-1, -1, -1, 4))
+    return own, points
+
+
+def best_fixed(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
+    """What `found_fixed` gives, of what is left of the candidates: [N, C, R, 4] and [N, C, R], 0 for those that are
+    gone."""
+    classes, count = scores.shape[1:]
+    best, place = scores.flatten(1).topk(min(limits.most, classes * count), dim=1)
+    chosen = boxes.flatten(1, 2).gather(1, place[..., None].expand(-1, -1, 4))
     return {"boxes": chosen, "scores": best, "labels": place // count}

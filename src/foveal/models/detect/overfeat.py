@@ -17,8 +17,7 @@ localisation error against 44.1 %): so `per_class` is false unless asked for.
 
 What the paper leaves open. Edges are told in the window's own measure, -1 and 1 being its edges, and the overlap is
 taken as IoU. Boxes are merged class by class; for matchScore see `boxes.merge`. A merged box has the sum S of its
-windows' probabilities, reported as S / (1 + S), which has the same order and stays below 1. Merging goes on as
-long as the image asks for: to export the network make it with joining=suppress.
+windows' probabilities, reported as S / (1 + S), which has the same order and stays below 1.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from foveal.boxes.coding import clip, to_centre
-from foveal.boxes.merge import merge
+from foveal.boxes.merge import fixed_merge, merge
 from foveal.errors import FovealError, unknown
 from foveal.layers.sliding import SlidingLinear
-from foveal.models.detect._found import Detections, Limits, found
+from foveal.models.detect._found import Detections, Limits, best_fixed, candidates_fixed, found, found_fixed
 from foveal.models.detect._references import joined
 from foveal.models.detect._windows import Windows, class_loss, classifier, matched, slid
 from foveal.types import Facts
@@ -155,13 +154,6 @@ class OverFeat(nn.Module):
         scores = raw.logits.softmax(-1)[..., int(self.background) :]
         return (boxes if boxes.shape[2] > 1 else boxes[:, :, 0]), scores
 
-    def scored(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes within the image, and the scores that they are suppressed by, 0 for classes that are not looked for: a
-        fixed graph for export. FovealError for a network that merges, as often as the image asks for."""
-        if self.joining == "merge":
-            raise FovealError("merging boxes is no fixed graph", "make the network with joining=suppress")
-        return self._looked_for(images)
-
     def detect(self, images: Tensor) -> list[Detections]:
         """For each image `boxes` [K, 4] in pixels, `scores` [K] falling, `labels` [K] from 0 on."""
         pairs = zip(*self._looked_for(images), strict=True)
@@ -169,7 +161,18 @@ class OverFeat(nn.Module):
             return [found(own, points, self.limits) for own, points in pairs]
         return [_merged(own, points, self.limits, self.threshold) for own, points in pairs]
 
+    def fixed(self, images: Tensor) -> Detections:
+        """`detect` in a graph that does not depend on the data, for export: `boxes` [N, K, 4], `scores` [N, K] falling,
+        0 where less is found, and `labels` [N, K]. Of a class the same candidates are merged, 500 at most."""
+        boxes, scores = self._looked_for(images)
+        if self.joining == "suppress":
+            return found_fixed(boxes, scores, self.limits)
+        candidates = candidates_fixed(boxes, scores, self.limits)
+        best = best_fixed(*fixed_merge(*candidates, self.threshold, self.limits.score), self.limits)
+        return best | {"scores": best["scores"] / (1 + best["scores"])}
+
     def _looked_for(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes within the image, and the scores that they are joined by, 0 for classes that are not looked for."""
         raw = self(images)
         boxes, scores = self.decode(raw)
         return clip(boxes, *images.shape[2:]), self._named(scores, raw.scales)
