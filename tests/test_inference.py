@@ -11,7 +11,6 @@ from torch import Tensor, nn
 import foveal
 from foveal.errors import FovealError
 from foveal.inference import native_bfloat16, optimize, optimize_detector, output_difference
-from foveal.layers.sliding import GatheredLinear, SlidingLinear
 from foveal.layers.upsampling import Interpolation, init_bilinear
 from foveal.layers.weight_norm import normalise_weights
 from foveal.models import create
@@ -166,19 +165,7 @@ def test_a_fully_convolutional_network_in_less_time() -> None:
     fast = optimize(model, (3, 75, 90), dtype="float32")
     assert output_difference(model, fast, pictures).relative < 1e-5
     kinds = {path: type(layer) for path, layer in fast.network.named_modules()}
-    assert {kinds["fc6"], kinds["fc7"]} == {GatheredLinear}
     assert kinds["upscore8"] is Interpolation and kinds["upscore2"] is nn.ConvTranspose2d
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_gathered_positions(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    layer = SlidingLinear(nn.Linear(5 * 3 * 2, 7, bias=bias), 5, (3, 2), dilation=(2, 3))
-    x = torch.randn(2, 5, 9, 8)
-    whole = layer(x)
-    assert torch.allclose(GatheredLinear(layer)(x), whole, atol=1e-6)
-    monkeypatch.setattr("foveal.layers.sliding._POSITIONS", 21)  # two of the five rows at once
-    assert torch.allclose(GatheredLinear(layer)(x), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 8])

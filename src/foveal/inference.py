@@ -20,7 +20,7 @@ from foveal.errors import FovealError, unknown
 from foveal.graph.count import count
 from foveal.graph.shapes import check_input
 from foveal.graph.trace import trace
-from foveal.layers.sliding import GatheredLinear, SlidingLinear
+from foveal.layers.sliding import SlidingLinear
 from foveal.layers.upsampling import Interpolation, init_bilinear
 
 LEAST_MACS = 10_000_000
@@ -116,13 +116,13 @@ def optimize(
     """A copy of `model` for inference, faster and with the same output to rounding; `model` is left as it is.
 
     Batch norms that follow a convolution or linear layer are multiplied into its weights (computed in float64), weights
-    and maps are laid out with channels last (for which local response normalisation and sliding linear layers are
-    written anew), fixed bilinear upsampling is interpolation, ReLUs that alone read a map overwrite it, and weights are
-    cast once. dtype: float32, bfloat16, or auto: bfloat16 where the device multiplies it natively and the network
-    convolves, with `input` = (C, H, W) given also only if it has 10 million multiply-adds an image; batch norms that
-    stay keep float32. `output_difference` says what it costs. With `share` weights that need no change are the model's
-    own and no copies: for a network that is used at once and thrown away. Raises FovealError for an unknown dtype, a
-    network that cannot be traced, and one that cannot take `input`.
+    and maps are laid out with channels last (for which local response normalisation is written anew), fixed bilinear
+    upsampling is interpolation, ReLUs that alone read a map overwrite it, and weights are cast once. dtype: float32,
+    bfloat16, or auto: bfloat16 where the device multiplies it natively and the network convolves, with `input` =
+    (C, H, W) given also only if it has 10 million multiply-adds an image; batch norms that stay keep float32.
+    `output_difference` says what it costs. With `share` weights that need no change are the model's own and no copies:
+    for a network that is used at once and thrown away. Raises FovealError for an unknown dtype, a network that cannot
+    be traced, and one that cannot take `input`.
     """
     if dtype not in ("auto", *_DTYPES):
         raise unknown("dtype", str(dtype), ("auto", *_DTYPES))
@@ -243,8 +243,6 @@ def _faster(graph: fx.GraphModule) -> Iterator[tuple[str, nn.Module]]:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if type(layer) is nn.LocalResponseNorm:
             yield str(node.target), ChannelsLastLRN(layer.size, layer.alpha, layer.beta, layer.k).eval()
-        elif type(layer) is SlidingLinear and len(layer.kernel_size) == 2:
-            yield str(node.target), GatheredLinear(layer).eval()
         elif type(layer) is nn.ConvTranspose2d and _interpolates(layer):
             yield str(node.target), Interpolation(layer.stride[0]).eval()
 

@@ -54,48 +54,12 @@ class SlidingLinear(nn.Module):
             for top in range(0, rows, step):
                 seen = F.unfold(image[:, top : top + step + down * (height - 1)], self.kernel_size, self.dilation)
                 product = F.conv2d(weights, seen.t().contiguous()[:, :, None, None])  # [1, positions, out, 1]
-                scores[:, top : top + step] = product[0, :, :, 0].t().unflatten(1, (-1, columns))
+                scores[:, top : top + step] = product[0, :, :, 0].t().reshape(self.out_channels, -1, columns)
         return result if self.bias is None else result.add_(self.bias[:, None, None])
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         return f"{sizes}, dilation={self.dilation}"
-
-
-class GatheredLinear(nn.Module):
-    """A SlidingLinear of two dimensions as products of matrices, for use alone: [N, C, H, W] → [N, out, H', W'].
-
-    The numbers that each position sees are put side by side, channels last, and multiplied with the weights. A
-    convolution lays out all weights anew at each call on CPUs, which takes longer than to multiply them where maps are
-    small: VGG's first layer of that kind has 103 million. Positions go a thousand at a time, so that what is put side
-    by side stays small.
-    """
-
-    def __init__(self, layer: SlidingLinear) -> None:
-        super().__init__()
-        self.kernel_size, self.dilation, self.out_channels = layer.kernel_size, layer.dilation, layer.out_channels
-        kernels = layer.weight.detach().view(layer.out_channels, layer.in_channels, *layer.kernel_size)
-        weight = kernels.permute(0, 2, 3, 1).reshape(layer.out_channels, -1).contiguous()  # [out, M·M·C]
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        bias: Tensor | None = layer.bias
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        (height, width), (down, across) = self.kernel_size, self.dilation
-        x = x.permute(0, 2, 3, 1)  # [N, H, W, C]
-        rows, columns = x.shape[1] - down * (height - 1), x.shape[2] - across * (width - 1)
-        step = max(1, _POSITIONS // (len(x) * columns))
-        parts = []
-        for top in range(0, rows, step):
-            count = min(step, rows - top)
-            seen = [
-                x[:, top + i * down :, j * across :][:, :count, :columns] for i in range(height) for j in range(width)
-            ]
-            parts.append(F.linear(torch.stack(seen, 3).flatten(3), self.weight, self.bias))
-        return torch.cat(parts, 1).permute(0, 3, 1, 2)
-
-    def extra_repr(self) -> str:
-        return f"{self.out_channels}, kernel_size={self.kernel_size}, dilation={self.dilation}"
 
 
 class SlidingRBF(RBF):
