@@ -11,7 +11,8 @@ about 7 objects an image; both build their tables from the same arrays inside th
 agree to 1e-9. pycocotools' printing is redirected and not part of the work.
 inference: SSD300 and Faster R-CNN (ResNet-50, feature pyramid) against torchvision's with the same weights, an image of
 300 x 300 and of 800 x 1088: as they are, and by `foveal.inference.optimize_detector`. Weights are random with lively
-scores; as they are both must find the same classes, and boxes within a ten-thousandth of the image's side.
+scores; as they are both must find the same classes, and boxes within a ten-thousandth of the image's side. The process
+keeps freed memory, as foveal's commands do.
 proposals: `foveal.proposals.selective_search`, mode fast, against opencv-contrib's (`pip install
 opencv-contrib-python-headless`), also its fast one, on the first images of a test split: the share of all boxes that
 one of the first so many windows covers with an IoU of 0.5, and the mean of each box's best IoU. Windows with a side
@@ -42,6 +43,7 @@ from foveal.boxes.suppression import nms
 from foveal.data.open import open_data
 from foveal.evaluation.splits import open_split
 from foveal.inference import optimize_detector
+from foveal.memory import keep_freed
 from foveal.metrics.boxes import Found, Truth
 from foveal.metrics.coco import coco
 from foveal.metrics.localisation import average_best_overlap, proposal_recall
@@ -236,6 +238,7 @@ def main() -> None:
     parser.add_argument("--run", help="a run of a detector: what speed costs it")
     parser.add_argument("--proposals", metavar="DIR", help="a set of boxes: recall of selective search")
     arguments = parser.parse_args()
+    keep_freed()
     torch.set_num_threads(arguments.threads)
     if arguments.proposals:
         columns = " | ".join(f"recall at {count}" for count in COUNTS)

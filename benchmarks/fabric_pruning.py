@@ -20,8 +20,8 @@ from foveal.data.loader import Loader
 from foveal.data.open import open_data
 from foveal.layers.fabric import Fabric
 from foveal.layers.fabric_pruning import pruning_curve
+from foveal.memory import keep_freed
 from foveal.protocols.center_crop import center_crop
-from foveal.training.device import keep_freed_memory
 from foveal.training.inputs import view
 from foveal.training.recogniser import Recogniser
 from foveal.training.run import Run
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 1 / 3, 0.25])
     parser.add_argument("--recount", type=int, default=20, help="batches of 256 that batch norm is counted anew on")
     options = parser.parse_args()
-    keep_freed_memory()
+    keep_freed()
     run = Run(options.run)
     whole = run.predictor("last")
     if not isinstance(whole.model, Fabric):

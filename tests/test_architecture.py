@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "foveal"
 
 # From the ground up. A file may import from its own floor and from those below it.
 FLOORS = [
-    {"errors", "types", "catalog"},
+    {"errors", "types", "catalog", "memory"},
     {"layers", "boxes", "proposals"},
     {"graph", "notation"},
     {"models", "inference"},

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TextIO
 
 import typer
 
+from foveal import memory
 from foveal.errors import FovealError
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file or a pipe Windows would write another encoding
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    memory.keep_freed()
     debug = "--debug" in sys.argv
     if not debug:
         warnings.showwarning = _Plainly()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ from foveal.graph.count import count
 from foveal.inference import LEAST_MACS, native_bfloat16
 from foveal.training.recipe import Recipe
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of memory")  # CPU, on Windows, MPS
 
@@ -120,19 +117,6 @@ def _misfit(model: nn.Module, input: tuple[int, int, int], error: Exception) -> 
         return named
     size = "x".join(map(str, input))
     return FovealError(f"{type(model).__name__} cannot take input {size}: {error}", "set input=channels,height,width")
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what an update frees for the next one, where the process runs on glibc; else do nothing.
-
-    By default it gives large blocks back to the system, and each update waits for the same pages to be cleared again.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # absent from musl
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest value that it takes
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def choose(recipe: Recipe, facts: Probe, local_rank: int = 0) -> Placement:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from foveal import catalog, models
+from foveal import catalog, memory, models
 from foveal.data.dataset import ImageSet, LabelledSet
 from foveal.data.draws import mix
 from foveal.data.loader import Loader
@@ -142,7 +142,7 @@ class Job:
         if self.group.world > 1:
             self.model = synchronise(self.model)
         if self.placement.device.type == "cpu":
-            device.keep_freed_memory()
+            memory.keep_freed()
         self.model = self.placement.place(self.model)
         self.frozen = [self.model.get_submodule(path) for path in self.plan.frozen]
         for module in self.frozen:
