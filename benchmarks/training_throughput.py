@@ -6,8 +6,9 @@ A is foveal as `foveal train` runs it: the recipe's network, loader, augmentatio
 loop of torchvision's reference script: Dataset of PIL images, torchvision.transforms (v1) for the same augmentation,
 DataLoader with 2 workers, eager float32 in NCHW, torch's default SGD, loss read at each update. Its LeNet-5 is written
 with torch's own functions and computes what foveal's does, which is checked before the start; its ResNet-20 is
-foveal's. Neither evaluates nor saves. A round trains for the same number of images; the ratio is of the medians.
-Rounds are long, since B's workers fill their queues at the start of A's.
+foveal's. Neither evaluates nor saves. B has a process of its own, in which torch and glibc hold memory as they do by
+themselves: foveal has its process keep what is freed. A round trains for the same number of images; the ratio is of
+the medians. Rounds are long, since B's workers fill their queues at the start of A's.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +44,7 @@ from foveal.training.inputs import Inputs
 from foveal.training.job import Job, build
 from foveal.training.recipe import Recipe
 
-Round = Callable[[], float]  # images per second of one round
+Round = Callable[[int], float]  # images per second over so many updates
 CASES = {"lenet5_mnist": "mnist", "resnet20_cifar10": "cifar10"}
 WORKERS = 2
 
@@ -127,14 +132,14 @@ def reference_transforms(recipe: Recipe) -> Callable[[object], torch.Tensor]:
     return composed
 
 
-def ours(recipe: Recipe, images: ArraySet, folder: Path, updates: int) -> Round:
+def ours(recipe: Recipe, images: ArraySet, folder: Path) -> Round:
     """Rounds of foveal's own loop, one after another in one run."""
     job = Job(
         recipe.with_settings(length=10**6, unit="iterations"), folder, Inputs(images, None, None), Group(), quiet()
     )
     job.place()
     steps = job.steps()
-    return lambda: timed(steps, updates, recipe.batch_size)
+    return lambda updates: timed(steps, updates, recipe.batch_size)
 
 
 def quiet() -> Console:
@@ -142,10 +147,33 @@ def quiet() -> Console:
     return Console(silent=True)
 
 
-def reference(recipe: Recipe, images: ArraySet, updates: int) -> Round:
-    """Rounds of the plain loop."""
+@contextmanager
+def reference(name: str, data: Path, threads: int) -> Iterator[Round]:
+    """Rounds of the plain loop in another process, which ends with the context."""
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    process = spawning.Process(target=serve, args=(there, name, data, threads))
+    with patch.dict(os.environ, THP_MEM_ALLOC_ENABLE="0"):
+        process.start()
+
+    def round_of(updates: int) -> float:
+        here.send(updates)
+        return float(here.recv())
+
+    try:
+        yield round_of
+    finally:
+        here.send(0)
+        process.join()
+
+
+def serve(connection: Connection, name: str, data: Path, threads: int) -> None:
+    """The other process: does as many updates as it is asked for, until that is none, and answers with the speed."""
+    torch.set_num_threads(threads)
+    recipe, images = opened(name, data)
     steps = plain_loop(recipe, images)
-    return lambda: timed(steps, updates, recipe.batch_size)
+    while updates := connection.recv():
+        connection.send(timed(steps, updates, recipe.batch_size))
 
 
 def plain_loop(recipe: Recipe, images: ArraySet) -> Iterator[float]:
@@ -180,19 +208,24 @@ def timed(steps: Iterator[object], updates: int, batch_size: int) -> float:
     return updates * batch_size / (time.perf_counter() - begun)
 
 
-def compare(name: str, data: Path, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Images per second of A and of B, round by round."""
+def opened(name: str, data: Path) -> tuple[Recipe, ArraySet]:
+    """A case's recipe and training images."""
     recipe = resolve(name, data=str(data / CASES[name]))
     images = open_data(recipe.data, "train")
     if not isinstance(images, ArraySet):
         raise TypeError(f"{recipe.data} is not a set in memory")
-    with TemporaryDirectory() as folder:
-        a, b = ours(recipe, images, Path(folder), 10), reference(recipe, images, 10)
-        a(), b()
-        updates = max(10, round(b() * seconds / recipe.batch_size))  # a round of B takes about `seconds`
-        a, b = ours(recipe, images, Path(folder), updates), reference(recipe, images, updates)
-        a(), b()  # warm up
-        pairs = [(a(), b()) for _ in range(rounds)]
+    return recipe, images
+
+
+def compare(name: str, data: Path, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Images per second of A and of B, round by round."""
+    recipe, images = opened(name, data)
+    with TemporaryDirectory() as folder, reference(name, data, torch.get_num_threads()) as b:
+        a = ours(recipe, images, Path(folder))
+        a(10), b(10)
+        updates = max(10, round(b(10) * seconds / recipe.batch_size))  # a round of B takes about `seconds`
+        a(updates), b(updates)  # warm up
+        pairs = [(a(updates), b(updates)) for _ in range(rounds)]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
