@@ -14,7 +14,7 @@ from foveal.memory import keep_freed
 if sys.argv[1] == "keep":
     keep_freed()
 def work():
-    blocks = [bytearray(8 << 20) for _ in range(8)]
+    blocks = [bytearray(size << 20) for size in (8, 8, 100)]
 work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
