@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import unknown
+from foveal.layers import squashed
 from foveal.layers.activations import ScaledTanh
 from foveal.layers.rbf import RBF
 from foveal.layers.subsampling import Subsampling
@@ -80,7 +81,8 @@ class LeNet5(nn.Sequential):
         E = y_d + log(exp(-j) + sum_i exp(-y_i)) with y = -forward(images). images [N, 1, 32, 32], targets int64 [N].
         The constant j (`margin`) spares classes that are already further than j.
         """
-        scores = self(images).float()  # half precision is too coarse for distances of up to several hundred
+        scores = squashed.run(self, images)  # self(images), sooner
+        scores = scores.float()  # half precision is too coarse for distances of up to several hundred
         penalty = -scores.gather(1, targets[:, None]).mean()
         floor = scores.new_full((len(scores), 1), -self.margin)
         return {"penalty": penalty, "competition": torch.cat((floor, scores), 1).logsumexp(1).mean()}
