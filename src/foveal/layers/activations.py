@@ -39,8 +39,8 @@ class _ScaledTanh(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, amplitude: float, slope: float) -> Tensor:
-        # tanh(z) = 1 - 2 sigmoid(-2z). On AVX-512 CPUs torch's sigmoid takes a tenth of its tanh's time.
-        y = torch.rsub(torch.mul(x, -2 * slope).sigmoid_(), amplitude, alpha=2 * amplitude)
+        # tanh(z) = 2 sigmoid(2z) - 1. On AVX-512 CPUs torch's sigmoid takes a tenth of its tanh's time.
+        y = torch.mul(x, 2 * slope).sigmoid_().sub_(0.5).mul_(2 * amplitude)
         ctx.save_for_backward(y)
         ctx.constants = (amplitude, slope)
         return y
