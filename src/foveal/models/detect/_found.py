@@ -35,12 +35,13 @@ class Limits:
 
 def found(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     """The detections of one image: boxes [R, 4], or [R, C, 4] of each class its own, and scores [R, C]."""
-    count, classes = scores.shape
-    if limits.candidates:
-        count = min(count, limits.candidates)
-    value, row = scores.t().contiguous().topk(count, dim=1)  # [C, count]
+    value = scores.t().contiguous()  # [C, R]
+    if 0 < limits.candidates < len(scores):
+        value, row = value.topk(limits.candidates, dim=1)
+    else:  # of boxes that score the same the first comes first, as in an exported graph
+        row = torch.arange(len(scores), device=scores.device).expand_as(value)
+    label = torch.arange(len(value), device=scores.device).repeat_interleave(value.shape[1])
     value, row = value.flatten(), row.flatten()
-    label = torch.arange(classes, device=scores.device).repeat_interleave(count)
     over = (value > limits.score).nonzero().flatten()
     value, row, label = value[over], row[over], label[over]
     chosen = boxes[row] if boxes.ndim == 2 else boxes[row, label]
