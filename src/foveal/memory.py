@@ -12,9 +12,9 @@ def keep_freed() -> None:
     """Have glibc keep what a pass through a network frees for the next one, where the process runs on glibc; else do
     nothing.
 
-    By default it gives large blocks back to the system, and each pass waits for the same pages to be cleared again: a
-    fifth to a quarter of the time of ResNet-50 on 32 images. The process then holds on to the most memory that it has
-    ever needed. Commands and training do this; it holds for the whole process.
+    By default it gives large blocks back to the system, and each pass waits for the same pages to be cleared again.
+    The process then holds on to the most memory that it has ever needed. Commands and training do this; it holds for
+    the whole process.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -27,14 +27,15 @@ def test_products_equal_the_convolution(shape: tuple[int, ...], bias: bool, dila
 def test_weights_are_not_laid_out_anew() -> None:
     """What a CPU multiplies is the weights' own memory: a copy of them would cost more than the product."""
     layer = SlidingLinear(nn.Linear(8 * 4, 6), 8, (2, 2))
-    seen: list[int] = []
+    seen: list[tuple[int, tuple[int, ...]]] = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             if function is torch.ops.aten.convolution.default:
-                seen.append(args[0].data_ptr())
+                seen.append((args[0].data_ptr(), args[0].stride()))
             return function(*args, **(kwargs or {}))
 
     with torch.no_grad(), Watch():
         layer(torch.randn(1, 8, 5, 5))
-    assert seen == [layer.weight.data_ptr()]
+    laid_out = torch.empty(1, 8 * 4, 6, 1).contiguous(memory_format=torch.channels_last)  # other strides make a copy
+    assert seen == [(layer.weight.data_ptr(), laid_out.stride())]

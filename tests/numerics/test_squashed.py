@@ -81,7 +81,7 @@ def _watched(model: LeNet5) -> None:
     model.register_forward_pre_hook(lambda *_: None)
 
 
-def _dilated(model: LeNet5) -> None:
+def _padded(model: LeNet5) -> None:
     model.get_submodule("C1").padding = (2, 2)
     model.get_submodule("C3").padding = 2
     model.get_submodule("S4").kernel_size = 4
@@ -97,7 +97,7 @@ def _unbiased(model: LeNet5) -> None:
 
 
 @pytest.mark.usefixtures("unreachable")
-@pytest.mark.parametrize("change", [_evaluated, _hooked, _hooked_backward, _watched, _dilated, _replaced, _unbiased])
+@pytest.mark.parametrize("change", [_evaluated, _hooked, _hooked_backward, _watched, _padded, _replaced, _unbiased])
 def test_a_network_that_is_watched_or_changed_runs_its_modules(change: Callable[[LeNet5], None]) -> None:
     model, images = made(), torch.randn(2, 1, 32, 32)
     change(model)

@@ -13,8 +13,8 @@ _Model = TypeVar("_Model", bound=nn.Module)
 def channels_last(model: _Model) -> _Model:
     """The model itself, with the weights of its 2-D convolutions laid out with channels last.
 
-    Shapes and numbers stay. Torch then computes with channels last from the first convolution on, which is 1.0 to 2.5
-    times as fast on CPUs, and hands on maps [N, C, H, W] in that layout.
+    Shapes and numbers stay. Torch then computes with channels last from the first convolution on, which suits CPUs
+    (benchmarks/inference.py), and hands on maps [N, C, H, W] in that layout.
     """
     for layer in model.modules():
         weight = layer._parameters.get("weight") if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else None

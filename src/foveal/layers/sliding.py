@@ -43,7 +43,7 @@ class SlidingLinear(nn.Module):
         """The same as products of matrices: a convolution would lay out all weights anew, 411 MB of them in VGG-16.
 
         Each product is a 1x1 convolution in which the weights are the image and what the positions see the kernels,
-        so that only the latter are laid out: on CPUs that is twice as fast as torch's product of float32 matrices.
+        so that only the latter are laid out: torch's product of float32 matrices is slower on some CPUs (AMD's).
         """
         (height, width), (down, across) = self.kernel_size, self.dilation
         rows, columns = x.shape[2] - down * (height - 1), x.shape[3] - across * (width - 1)
