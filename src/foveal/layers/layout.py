@@ -1,12 +1,13 @@
-"""How the weights of convolutions lie in memory."""
+"""How the weights and maps of convolutions lie in memory."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+_FEW = 128  # positions
 _Model = TypeVar("_Model", bound=nn.Module)
 
 
@@ -21,3 +22,16 @@ def channels_last(model: _Model) -> _Model:
         if weight is not None:  # computed ones (weight normalisation) have no memory of their own
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def for_pointwise(x: Tensor, stride: int = 1) -> Tensor:
+    """Maps [N, C, H, W] as 1x1 convolutions of this stride take them fastest: x itself, or with channels first.
+
+    With channels last CPUs lay such a convolution's float32 weights out anew at every call, which is dearer than
+    multiplying them where there are few positions: a tenth of ResNet-50's time on one image. What is traced or compiled
+    for other sizes is left as it is.
+    """
+    if not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+        return x
+    few = x.shape[0] * x.shape[2] * x.shape[3] <= _FEW * stride**2
+    return x.contiguous() if few else x

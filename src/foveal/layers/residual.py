@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from foveal.errors import unknown
+from foveal.layers.layout import for_pointwise
 from foveal.layers.shortcut import PadShortcut
 
 Shortcut = Literal["A", "B", "C"]
@@ -58,6 +59,7 @@ class Bottleneck(nn.Module):
         version: Version = "1.5",
     ) -> None:
         super().__init__()
+        self.stride = stride
         width = out_channels // 4
         first, second = (stride, 1) if version == "1" else (1, stride)
         self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
@@ -72,9 +74,10 @@ class Bottleneck(nn.Module):
         self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        x = for_pointwise(x, self.stride)
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = self.bn3(self.conv3(for_pointwise(y)))
         return self.relu3(y + self.shortcut(x))  # type: ignore[no-any-return]
 
 
