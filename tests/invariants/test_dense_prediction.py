@@ -202,5 +202,5 @@ def test_patch_sizes_that_networks_were_made_for() -> None:
     with torch.device("meta"):
         found = {name: patch_size(create(name), 3) for name in ("alexnet", "vgg11", "overfeat_fast")}
     assert found == {"alexnet": (3, 227, 227), "vgg11": (3, 224, 224), "overfeat_fast": (3, 231, 231)}
-    with pytest.raises(FovealError, match=r"'avgpool' \(AdaptiveAvgPool2d\) takes maps of any size"):
+    with pytest.raises(FovealError, match=r"'avgpool' \(GlobalAvgPool2d\) takes maps of any size"):
         patch_size(create("resnet20"), 3)

@@ -29,7 +29,7 @@ from foveal.layers.dilated_pool import (
 )
 from foveal.layers.l2_norm import ScaledL2Norm
 from foveal.layers.locally_connected import LocallyConnected2d
-from foveal.layers.pooling import CrossChannelPool
+from foveal.layers.pooling import CrossChannelPool, GlobalAvgPool2d
 from foveal.layers.rbf import RBF
 from foveal.layers.shortcut import PadShortcut
 from foveal.layers.sliding import DilatedTableConv2d, SlidingLinear, SlidingRBF, Trim
@@ -342,6 +342,7 @@ def _whole(layer: nn.Module) -> None:
 ADAPTIVE = (
     nn.AdaptiveAvgPool1d,
     nn.AdaptiveAvgPool2d,
+    GlobalAvgPool2d,
     nn.AdaptiveAvgPool3d,
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveMaxPool2d,

@@ -1,4 +1,4 @@
-"""Poolings that torch lacks: over neighbouring filters' maps, and of the smallest value."""
+"""Poolings that torch lacks: over neighbouring filters' maps, of the smallest value, and of whole maps sooner."""
 
 from __future__ import annotations
 
@@ -40,3 +40,19 @@ class MinPool2d(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Tensor:
         options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         return -F.max_pool2d(-input, *options)
+
+
+class GlobalAvgPool2d(nn.AdaptiveAvgPool2d):
+    """The mean of each map: [N, C, H, W] → [N, C, 1, 1].
+
+    nn.AdaptiveAvgPool2d(1), whose gradient has its channels first also for maps that have them last: in a residual
+    network that reaches every block of the last stage through its shortcuts, and mixed layouts are slow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.stride(1) == 1:  # channels last
+            return input.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
+        return input.mean((2, 3), keepdim=True)

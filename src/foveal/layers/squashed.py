@@ -1,7 +1,8 @@
-"""LeNet-5 up to S4 in fewer and longer passes over memory: what its modules compute, for training on a CPU.
+"""LeNet-5 up to C5 in fewer and longer passes over memory: what its modules compute, for training on a CPU.
 
-With s the logistic function, the squash is f(z) = A tanh(S z) = 2A s(2S z) - A. For the four pixels of a window, with
-u = s(2S z), subsampling by (c, d) gives c Σf(z) + d = 2A c (Σu - 2) + d, and 2S goes into the convolution before.
+With s the logistic function, the squash is f(z) = A tanh(S z) = 2A s(2S z) - A. Maps are kept as u = s(2S z): 2S goes
+into the weights of what gives z, and what reads f(z) takes 2A times its weights and A times their sum off its bias.
+Subsampling by (c, d) then is c Σf(z) + d = 2A c (Σu - 2) + d for the four pixels of a window.
 
 A convolution computes its output in blocks of rows x columns pixels from blocks of its input: the pixels of a block are
 channels, and the kernel is the weight at rows · columns offsets. Convolutions are faster with that many channels, and
@@ -38,22 +39,26 @@ _LAYERS: dict[str, _Kind] = {
     "C3": (TableConv2d, {"kernel_size": 5, "stride": 1, "padding": 0, "transposed": False}),
     "tanh3": _SQUASH,
     "S4": _HALVING,
+    "tanh4": _SQUASH,
+    "flatten": (nn.Flatten, {"start_dim": 1, "end_dim": -1}),
+    "C5": (nn.Linear, {"in_features": 400}),
 }  # what this file computes
 _COUNT = len(_LAYERS)
 
 
 def run(network: nn.Sequential, images: Tensor) -> Tensor:
-    """network(images) with the same gradients, to rounding: by this file's way up to S4 where it can be gone, i.e. in
+    """network(images) with the same gradients, to rounding: by this file's way up to C5 where it can be gone, i.e. in
     training on a CPU, not in half precision, without hooks, for images [N, 1, 32, 32], while the layers are LeNet-5's.
     """
     layers = dict(network.named_children())
     if not (_usual(images) and network.training and _unchanged(layers)) or _hooked(network, *islice(network, _COUNT)):
         return network(images)  # type: ignore[no-any-return]
-    c1, c3 = cast(nn.Conv2d, layers["C1"]), cast(TableConv2d, layers["C3"])
+    c1, c3, c5 = cast(nn.Conv2d, layers["C1"]), cast(TableConv2d, layers["C3"]), cast(nn.Linear, layers["C5"])
     s2, s4 = cast(Subsampling, layers["S2"]), cast(Subsampling, layers["S4"])
-    x: Tensor = _Subsampled.apply(_blocks(images, _C1_BLOCK), _C1_BLOCK, c1.weight, c1.bias, s2.weight, s2.bias)
-    x = layers["tanh2"](x)
-    x = _Subsampled.apply(x, _C3_BLOCK, c3.dense_weight(), c3.bias, s4.weight, s4.bias)
+    x = _blocks(images, _C1_BLOCK)
+    x = _Halved.apply(x, _C1_BLOCK, False, c1.weight, c1.bias, s2.weight, s2.bias)
+    x = _Halved.apply(x, _C3_BLOCK, True, c3.dense_weight(), c3.bias, s4.weight, s4.bias)
+    x = _linear(x, c5)
     for layer in islice(network, _COUNT, None):
         x = layer(x)
     return x
@@ -78,6 +83,7 @@ def _unchanged(layers: dict[str, nn.Module]) -> bool:
         )
         and layers["C1"].bias is not None
         and layers["C3"].bias is not None
+        and layers["C5"].bias is not None
     )
 
 
@@ -95,16 +101,28 @@ def _blocks(images: Tensor, block: _Block) -> Tensor:
     return parts.flatten(3).permute(0, 3, 1, 2)
 
 
-class _Subsampled(torch.autograd.Function):
-    """The subsampling of the squashed convolution of blocks x: in blocks too, where a window has become a pixel.
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """The layer's output [N, out] from the logistic maps [N, C, H, W], channels last, of what it reads. A convolution
+    with one row of N pixels: on some CPUs (AMD's) torch's product of float32 matrices is slower, above all backward."""
+    weight = 2 * _A * layer.weight.view(-1, *x.shape[1:]).permute(0, 2, 3, 1).flatten(1)  # x's order in memory
+    bias = layer.bias - _A * layer.weight.sum(1)
+    row = x.permute(0, 2, 3, 1).reshape(1, 1, len(x), -1).permute(0, 3, 1, 2)
+    return F.conv2d(row, weight[:, :, None, None], bias).permute(0, 2, 3, 1).view(len(x), -1)
 
-    The gradient of 2S z is that of Σu times u (1 - u).
+
+class _Halved(torch.autograd.Function):
+    """s(2S p) of the subsampling p of the squashed convolution of blocks x: in blocks too, where a window has become a
+    pixel. x holds the images, or, with `logistic`, the s(2S p) of the layer before.
+
+    The gradient of z is that of s(z) times s(z) (1 - s(z)).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: _Block, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, block: _Block, logistic: bool, *parameters: Tensor) -> Tensor:
         weight, bias, coefficient, offset = parameters
         places, shape = _places(weight.shape, block)
+        if logistic:
+            weight, bias = 2 * _A * weight, bias - _A * weight.sum((1, 2, 3))
         numbers = torch.cat((weight.new_zeros(1), weight.flatten(), bias)).mul_(2 * _S).index_select(0, places)
         kernel = numbers[: -shape[0]].view(shape)
         u = F.conv2d(x, kernel, numbers[-shape[0] :]).sigmoid_().permute(0, 2, 3, 1)
@@ -112,31 +130,37 @@ class _Subsampled(torch.autograd.Function):
             u = u.reshape(*u.shape[:2], -1, 2 * u.shape[3])  # the right half of a window beside its left half
         left, right = u.chunk(2, 3)
         upper, lower = (left + right).chunk(2, 3)
-        sums = (upper + lower).sub_(2)  # [N, H', W', windows of a block · maps]
+        sums = upper + lower  # [N, H', W', windows of a block · maps]
         # The numbers of a map at each place of an image: one long pass instead of many short ones.
         factors, offsets = (
             numbers.repeat(sums[0].numel() // len(numbers)).view(sums.shape[1:])
-            for numbers in (2 * _A * coefficient, offset)
+            for numbers in (4 * _A * _S * coefficient, 2 * _S * (offset - 4 * _A * coefficient))
         )
-        ctx.save_for_backward(x, kernel, u, sums, factors)
-        ctx.given = weight.shape, places
-        return (sums * factors).add_(offsets).permute(0, 3, 1, 2)
+        v = (sums * factors).add_(offsets).sigmoid_()
+        ctx.save_for_backward(x, kernel, u, sums, factors, v)
+        ctx.given = weight.shape, places, logistic
+        return v.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel, u, sums, factors = ctx.saved_tensors
-        shape, places = ctx.given
-        gradient = gradient.permute(0, 2, 3, 1).contiguous()
-        to_coefficient, to_offset = (g.sum(0).view(-1, shape[0]).sum(0) for g in (gradient * sums, gradient))
-        to_u = torch.cat((gradient * factors,) * 4, 3)
-        to_z = torch.ops.aten.sigmoid_backward.grad_input(to_u, u, grad_input=to_u)
+        x, kernel, u, sums, factors, v = ctx.saved_tensors
+        shape, places, logistic = ctx.given
+        to_p = torch.ops.aten.sigmoid_backward(gradient.permute(0, 2, 3, 1), v)
+        to_factor, to_offset = (g.sum(0).view(-1, shape[0]).sum(0).mul_(2 * _S) for g in (to_p * sums, to_p))
+        to_coefficient = 2 * _A * (to_factor - 2 * to_offset)
+        to_u = torch.empty_like(u).view(*to_p.shape[:3], 4, -1)
+        for place in range(4):
+            torch.mul(to_p, factors, out=to_u.select(3, place))
+        to_z = torch.ops.aten.sigmoid_backward.grad_input(to_u, u.view_as(to_u), grad_input=to_u)
         to_z = to_z.view(len(x), u.shape[1], -1, len(kernel)).permute(0, 3, 1, 2)
         to_x, to_kernel, to_biases = convolution_gradients(x, kernel, to_z, (ctx.needs_input_grad[0], True))
         assert to_biases is not None
         numbers = torch.cat((to_kernel.flatten(), to_biases)).mul_(2 * _S)
         numbers = numbers.new_zeros(1 + shape.numel() + shape[0]).index_add_(0, places, numbers)
         to_weight, to_bias = numbers[1 : -shape[0]].view(shape), numbers[-shape[0] :]
-        return to_x, None, to_weight, to_bias, to_coefficient.mul_(2 * _A), to_offset
+        if logistic:
+            to_weight = 2 * _A * to_weight - _A * to_bias[:, None, None, None]
+        return to_x, None, None, to_weight, to_bias, to_coefficient, to_offset
 
 
 @cache

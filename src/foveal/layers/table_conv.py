@@ -38,7 +38,11 @@ def convolution_gradients(
     to_x = to_bias = None
     if wanted[0]:
         planes = weight.contiguous(), gradient.contiguous()
-        to_x = conv2d_input(x.shape, *planes, *window)  # type: ignore[no-untyped-call]
+        if window == (1, 0):  # as a convolution of its own it is faster
+            edge = weight.shape[2] - 1, weight.shape[3] - 1
+            to_x = F.conv2d(planes[1], planes[0].flip(2, 3).transpose(0, 1).contiguous(), padding=edge)
+        else:
+            to_x = conv2d_input(x.shape, *planes, *window)  # type: ignore[no-untyped-call]
         if not x.is_contiguous():
             to_x = to_x.contiguous(memory_format=torch.channels_last)
     last = [t.contiguous(memory_format=torch.channels_last) for t in (x, gradient)]

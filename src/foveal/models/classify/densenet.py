@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.layers.residual import initialise
 from foveal.types import Facts
 
@@ -177,7 +178,7 @@ def _network(
             channels = int(channels * compression)
     layers["bn_last"] = nn.BatchNorm2d(channels)
     layers["relu_last"] = nn.ReLU()
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["avgpool"] = GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels, num_classes)
     model = nn.Sequential(layers)

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.types import Facts
 
 FACTS = {
@@ -149,7 +150,7 @@ def googlenet(num_classes: int = 1000, *, batch_norm: bool = False, aux: bool = 
             layers["pool3"] = _pool()  # [N, 480, 14, 14]
         elif place == "4e":
             layers["pool4"] = _pool(2 if batch_norm else 3)  # [N, 832, 7, 7]
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["avgpool"] = GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
     layers["drop"] = nn.Dropout(0.2 if batch_norm else 0.4)
     layers["fc"] = nn.Linear(channels, num_classes)

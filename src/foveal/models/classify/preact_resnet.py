@@ -19,6 +19,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from foveal.errors import unknown
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.layers.residual import Version, initialise
 from foveal.layers.shortcut import PadShortcut
 from foveal.types import Facts
@@ -146,7 +147,7 @@ def _network(
             channels = width
     layers["bn_last"] = nn.BatchNorm2d(channels)
     layers["relu_last"] = nn.ReLU()
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["avgpool"] = GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels, num_classes)
     model = nn.Sequential(layers)

@@ -20,6 +20,7 @@ from functools import partial
 from torch import nn
 
 from foveal.errors import unknown
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.layers.residual import BasicBlock, Bottleneck, MakeBlock, PlainBlock, Shortcut, Version, initialise, stage
 from foveal.types import Facts
 
@@ -130,7 +131,7 @@ def _network(
         width = 16 * 2**number * expansion
         layers |= stage(f"conv{number}", make, count, channels, width, stride=1 if number == 2 else 2)
         channels = width
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["avgpool"] = GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels, num_classes)
     model = nn.Sequential(layers)

@@ -12,6 +12,7 @@ from functools import partial
 
 from torch import nn
 
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.layers.residual import BasicBlock, MakeBlock, PlainBlock, Shortcut, initialise, stage
 from foveal.types import Facts
 
@@ -114,7 +115,7 @@ def _network(make: MakeBlock, n: int, num_classes: int, zero_init_residual: bool
     layers |= stage("conv2", make, n, 16, 16, stride=1)  # [N, 16, 32, 32]
     layers |= stage("conv3", make, n, 16, 32, stride=2)  # [N, 32, 16, 16]
     layers |= stage("conv4", make, n, 32, 64, stride=2)  # [N, 64, 8, 8]
-    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["avgpool"] = GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(64, num_classes)
     model = nn.Sequential(layers)
