@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.layers.activations import Maxout, ScaledTanh, Step
+from foveal.layers.layout import channels_last
+from foveal.layers.pooling import GlobalAvgPool2d
 from foveal.layers.rbf import RBF
 from foveal.layers.residual import BasicBlock, Bottleneck, PlainBlock
 from foveal.layers.shortcut import PadShortcut
@@ -132,6 +134,33 @@ def test_pad_shortcut_hands_a_gradient_back_in_the_layout_it_was_given(layout: t
     assert gradient.is_contiguous(memory_format=layout)
     assert torch.equal(gradient[:, :, ::2, ::2], ones)
     assert gradient.sum() == ones.sum()
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_global_average_hands_a_gradient_back_in_the_layout_it_was_given(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 6, 5).contiguous(memory_format=layout).requires_grad_()
+    y = GlobalAvgPool2d()(x)
+    torch.testing.assert_close(y, nn.AdaptiveAvgPool2d(1)(x))
+    weights = torch.arange(6.0).view(2, 3, 1, 1)
+    (gradient,) = torch.autograd.grad((y * weights).sum(), x)
+    assert gradient.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(gradient, (weights / 30).expand_as(x))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_bottleneck_of_few_positions_puts_channels_first_and_computes_the_same(stride: int) -> None:
+    """Beyond 128 positions channels stay last."""
+    block = channels_last(Bottleneck(8, 16, stride)).eval()
+    few, many = torch.randn(2, 8, 7 * stride, 7 * stride), torch.randn(3, 8, 7 * stride, 7 * stride)
+    with torch.no_grad():
+        together = block(many.to(memory_format=torch.channels_last))
+        alone = block(many[:2].to(memory_format=torch.channels_last))
+        assert together.is_contiguous(memory_format=torch.channels_last)
+        assert alone.is_contiguous()
+        torch.testing.assert_close(alone, together[:2])
+        torch.testing.assert_close(block(few.to(memory_format=torch.channels_last)), block(few))
+        halves = block.bfloat16()(few.bfloat16().to(memory_format=torch.channels_last))
+    assert halves.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_blocks_are_the_papers_sums() -> None:

@@ -31,7 +31,9 @@ def for_pointwise(x: Tensor, stride: int = 1) -> Tensor:
     multiplying them where there are few positions: a tenth of ResNet-50's time on one image. What is traced or compiled
     for other sizes is left as it is.
     """
-    if not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+    if not isinstance(x, Tensor) or torch.compiler.is_compiling() or torch._C._get_tracing_state():
+        return x
+    if x.device.type != "cpu" or x.dtype != torch.float32:
         return x
     few = x.shape[0] * x.shape[2] * x.shape[3] <= _FEW * stride**2
     return x.contiguous() if few else x
