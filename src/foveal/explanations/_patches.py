@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Progress, evaluating, outputs
+from foveal.explanations._common import Progress, outputs
+from foveal.graph.modes import evaluating
 from foveal.graph.receptive_field import Field
 
 

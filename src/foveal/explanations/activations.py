@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import unknown
-from foveal.explanations._common import Explanation, evaluating, layer_of, outputs, single
+from foveal.explanations._common import Explanation, layer_of, outputs, single
 from foveal.explanations._draw import Spread, columns_for, enlarged, grid, heat, photograph, sheet
+from foveal.graph.modes import evaluating
 
 _WIDTH, _TILE = 640, 96  # pixels of the grid, and at most of one map
 

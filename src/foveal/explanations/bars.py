@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from foveal.data import drawing
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, batch, evaluating, named, scores, targets
+from foveal.explanations._common import Explanation, batch, named, scores, targets
 from foveal.explanations._draw import Spread, enlarged, photograph, sheet
+from foveal.graph.modes import evaluating
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 160  # pixels of a picture and of its bars

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, evaluating, layer_of, single
+from foveal.explanations._common import Explanation, layer_of, single
 from foveal.explanations._deconvolution import Deconvnet
 from foveal.explanations._draw import Spread, enlarged, photograph, sheet, signed
 from foveal.explanations._patches import box, cut
+from foveal.graph.modes import evaluating
 from foveal.graph.receptive_field import receptive_field
 from foveal.layers.unpooling import Overlap
 

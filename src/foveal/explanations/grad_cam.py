@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, batch, evaluating, layer_of, named, outputs, targets
+from foveal.explanations._common import Explanation, batch, layer_of, named, outputs, targets
 from foveal.explanations._draw import Spread, enlarged, overlay, photograph, sheet
+from foveal.graph.modes import evaluating
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 224  # pixels of a picture on the sheet

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from foveal.explanations._common import Explanation, batch, evaluating, image_gradient, named
+from foveal.explanations._common import Explanation, batch, image_gradient, named
 from foveal.explanations._draw import Spread, enlarged, photograph, sheet, signed
 from foveal.explanations._rectified import Guided
+from foveal.graph.modes import evaluating
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 224  # pixels of a picture on the sheet

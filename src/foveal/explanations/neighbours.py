@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, Progress, batch, evaluating
+from foveal.explanations._common import Explanation, Progress, batch
 from foveal.explanations._draw import Spread, enlarged, photograph, sheet
 from foveal.explanations._index import nearest
 from foveal.explanations._look import Look
 from foveal.explanations._patches import batches, fetch
+from foveal.graph.modes import evaluating
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 96  # pixels of a picture on the sheet

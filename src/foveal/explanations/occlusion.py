@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, Progress, evaluating, layer_of, named, single, targets
+from foveal.explanations._common import Explanation, Progress, layer_of, named, single, targets
 from foveal.explanations._draw import Spread, categories, enlarged, heat, overlay, photograph, sheet
 from foveal.explanations._occluded import Occluded, in_groups, positions
 from foveal.explanations.top_patches import top_patches
+from foveal.graph.modes import evaluating
 from foveal.inference import optimize
 
 _SIDE = 224  # pixels of a picture on the sheet

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from foveal.explanations._common import Explanation, batch, evaluating, image_gradient, named
+from foveal.explanations._common import Explanation, batch, image_gradient, named
 from foveal.explanations._draw import Spread, enlarged, heat, photograph, sheet
+from foveal.graph.modes import evaluating
 
 TOGETHER = True  # several images go on one sheet
 _SIDE = 224  # pixels of a picture on the sheet

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from foveal import catalog
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, Progress, evaluating, scores, single, targets
+from foveal.explanations._common import Explanation, Progress, scores, single, targets
 from foveal.explanations._draw import Spread, enlarged, heat, photograph, sheet
+from foveal.graph.modes import evaluating
 
 _SIDE = 112  # pixels of a picture on the sheet
 _HIGH = 0.5  # rank correlation above which a map has hardly noticed

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.explanations._common import Explanation, Progress, evaluating, layer_of
+from foveal.explanations._common import Explanation, Progress, layer_of
 from foveal.explanations._deconvolution import Deconvnet
 from foveal.explanations._draw import Spread, columns_for, enlarged, grid, photograph, sheet, signed
 from foveal.explanations._patches import Strongest, box, cut, fetch, strongest
+from foveal.graph.modes import evaluating
 from foveal.graph.receptive_field import Field, receptive_field
 from foveal.layers.unpooling import Overlap
 
