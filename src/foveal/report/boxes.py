@@ -7,16 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from foveal.data.boxset import BoxSet
-from foveal.data.dataset import VisionSet
-from foveal.data.open import open_data
-from foveal.errors import FovealError
 from foveal.evaluation.boxes import BoxEvaluation, load_box_evaluation
-from foveal.evaluation.splits import held_out, open_split
 from foveal.metrics.boxes import Floats
 from foveal.report import charts
 from foveal.report.box_pictures import Galleries, samples
 from foveal.report.charts import Curve
-from foveal.report.content import Content
+from foveal.report.content import Content, opened
 from foveal.report.datacard import datacard
 from foveal.report.html import Html, escape, figure, join, paragraph, section, table, tag
 from foveal.report.parts import legend, named, percent, unreadable
@@ -38,7 +34,7 @@ _MEANING = {
 def content(run: Run) -> Content:
     """Its part of the report, as much of it as was measured and is still there."""
     found = load_box_evaluation(run.path)
-    train, test, trouble = _opened(run, found)
+    train, test, trouble = opened(run, "detect", BoxSet, found is not None)
 
     def sections(side: int) -> list[Html]:
         shown = [_counts(run, train, test), *([] if train is None else [legend(run.classes), samples(train, side)])]
@@ -56,17 +52,6 @@ def content(run: Run) -> Content:
         sides=_SIDES,
         sections=sections,
     )
-
-
-def _opened(run: Run, found: BoxEvaluation | None) -> tuple[BoxSet | None, BoxSet | None, str]:
-    """The training and the held-out images, or the reason why they cannot be had."""
-    try:
-        train: VisionSet = open_data(run.recipe.data, "train", seed=run.recipe.seed, task="detect")
-        test = open_split(run, held_out(run)) if found else None
-    except FovealError as error:
-        return None, None, error.what
-    assert isinstance(train, BoxSet) and isinstance(test, BoxSet | None)  # sets of this task are
-    return train, test, ""
 
 
 def _counts(run: Run, train: BoxSet | None, test: BoxSet | None) -> Html:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foveal.data.dataset import VisionSet
 from foveal.data.masks import MaskSet
-from foveal.data.open import open_data
-from foveal.errors import FovealError
 from foveal.evaluation.masks import MaskEvaluation, load_mask_evaluation
-from foveal.evaluation.splits import held_out, open_split
 from foveal.report import charts
-from foveal.report.content import Content
+from foveal.report.content import Content, opened
 from foveal.report.datacard import datacard
 from foveal.report.html import Html, escape, figure, join, paragraph, section, table, tag
 from foveal.report.mask_pictures import compared, samples
@@ -27,7 +23,7 @@ _MEASURED = (("classes", "Classes"), ("confusion", "Confusion"), ("images", "Ima
 def content(run: Run) -> Content:
     """Its part of the report, as much of it as was measured and is still there."""
     found = load_mask_evaluation(run.path)
-    train, test, trouble = _opened(run, found)
+    train, test, trouble = opened(run, "segment", MaskSet, found is not None)
 
     def sections(side: int) -> list[Html]:
         shown = [] if train is None else [legend(run.classes), samples(train, side)]
@@ -48,17 +44,6 @@ def content(run: Run) -> Content:
         sides=_SIDES,
         sections=sections,
     )
-
-
-def _opened(run: Run, found: MaskEvaluation | None) -> tuple[MaskSet | None, MaskSet | None, str]:
-    """The training and the held-out images, or the reason why they cannot be had."""
-    try:
-        train: VisionSet = open_data(run.recipe.data, "train", seed=run.recipe.seed, task="segment")
-        test = open_split(run, held_out(run)) if found else None
-    except FovealError as error:
-        return None, None, error.what
-    assert isinstance(train, MaskSet) and isinstance(test, MaskSet | None)  # sets of this task are
-    return train, test, ""
 
 
 def _headline(e: MaskEvaluation) -> Html:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from foveal.data.dataset import VisionSet
-from foveal.data.open import open_data
 from foveal.data.tagset import TagSet
-from foveal.errors import FovealError
-from foveal.evaluation.splits import held_out, open_split
 from foveal.evaluation.tags import TagEvaluation, load_tag_evaluation
-from foveal.report.content import Content
+from foveal.report.content import Content, opened
 from foveal.report.datacard import datacard
 from foveal.report.html import Html, escape, join, paragraph, section, table, tag
 from foveal.report.parts import named, percent, unreadable
@@ -25,7 +21,7 @@ _MEASURED = (("classes", "Classes"), ("ranking", "Ranking"))
 def content(run: Run) -> Content:
     """Its part of the report, as much of it as was measured and is still there."""
     found = load_tag_evaluation(run.path)
-    train, test, trouble = _opened(run, found)
+    train, test, trouble = opened(run, "tag", TagSet, found is not None)
 
     def sections(side: int) -> list[Html]:
         counted = [] if train is None else [_counts(train)]
@@ -41,17 +37,6 @@ def content(run: Run) -> Content:
         sides=_SIDES,
         sections=sections,
     )
-
-
-def _opened(run: Run, found: TagEvaluation | None) -> tuple[TagSet | None, TagSet | None, str]:
-    """The training and the held-out images, or the reason why they cannot be had."""
-    try:
-        train: VisionSet = open_data(run.recipe.data, "train", seed=run.recipe.seed, task="tag")
-        test = open_split(run, held_out(run)) if found else None
-    except FovealError as error:
-        return None, None, error.what
-    assert isinstance(train, TagSet) and isinstance(test, TagSet | None)  # sets of this task are
-    return train, test, ""
 
 
 def _headline(e: TagEvaluation) -> Html:
