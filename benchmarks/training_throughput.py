@@ -182,6 +182,7 @@ def plain_loop(recipe: Recipe, images: ArraySet, workers: int) -> Iterator[dict[
         shuffle=True,
         drop_last=True,
         num_workers=workers,
+        multiprocessing_context=multiprocessing.get_all_start_methods()[0],  # the system's: this process was spawned
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     criterion = getattr(model, "loss", nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing))
