@@ -88,8 +88,8 @@ def squash(x: Tensor) -> Tensor:
 
 
 def plain_network(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
-    """The recipe's network for the plain loop."""
-    model = build(recipe, classes)
+    """The recipe's network for the plain loop, laid out as torch's own layers are."""
+    model = build(recipe, classes).to(memory_format=torch.contiguous_format)
     if recipe.model != "lenet5":
         return model
     plain = PlainLeNet5(model)
