@@ -60,8 +60,21 @@ def test_resnet(name: str) -> None:
     compare(ours, theirs, {resnet_key(k): v for k, v in ours.state_dict().items()}, images)
 
 
+def test_alexnet_in_one_tower() -> None:
+    torch.manual_seed(0)
+    ours = create("alexnet_owt")
+    for layer in ours.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    with torch.device("meta"):
+        theirs = torchvision.models.alexnet()
+    keys = vgg_keys(ours, theirs)
+    state = {f"{keys[module]}.{leaf}": v for k, v in ours.state_dict().items() for module, leaf in [k.rsplit(".", 1)]}
+    compare(ours, theirs, state, torch.randn(2, 3, 224, 224))
+
+
 def test_alexnets_classifier_where_the_two_networks_agree() -> None:
-    """torchvision's is another network, but fc6 to fc8 are the same three layers."""
+    """torchvision's is not the network of 2012, but fc6 to fc8 are the same three layers."""
     torch.manual_seed(0)
     ours = create("alexnet").eval()
     with torch.device("meta"):

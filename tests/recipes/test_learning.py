@@ -19,7 +19,7 @@ from foveal.training.train import train
 
 UPDATES = 40
 MORE_UPDATES = 100  # for small initial weights without batch norm, and for objectives of their own
-PATIENT = ("alexnet", "cnn_f", "cnn_m", "cnn_s", "zfnet", "nin", "nin_cifar", "googlenet", "lenet5", "preact_resnet164")
+PATIENT = ("alexnet", "alexnet_owt", "cnn_f", "cnn_m", "cnn_s", "zfnet", "nin", "nin_cifar", "googlenet", "lenet5")
 PATIENT += (
     "vgg16",
     "vgg16_c",
@@ -28,18 +28,21 @@ PATIENT += (
     "overfeat_accurate",
     "plain44",
     "deep_image",
+    "preact_resnet164",
     "preact_resnet1001",
 )
 SMALLEST = {"alexnet": 67, "zfnet": 64, "cnn_f": 64, "cnn_m": 64, "cnn_s": 64, "nin": 64, "googlenet": 64}
 SMALLEST |= {"overfeat_fast": 96, "overfeat_accurate": 96, "deepface": 152, "lenet5": 32, "mlp": 28, "perceptron": 20}
-SMALLEST |= {"msdnet": 32}
+SMALLEST |= {"msdnet": 32, "alexnet_owt": 64}
 OPTIONS: dict[str, dict[str, object]] = {
     "fabric": {"channels": 32},  # of 128
     "vgg11": {"init": "he"},  # as the deeper ones, which do not stir from the paper's N(0, 0.01²)
     "vgg11_lrn": {"init": "he"},
 }
-RATES = {"nin": 5e-4, "alexnet": 5e-4}  # at 0.001 the ReLU on NIN's class maps dies
-DEVIATION = {"alexnet": (1 / 255,)}  # its paper has pixels of 0 to 255, beside which its biases of 1 are small
+RATES = {"nin": 5e-4, "alexnet": 5e-4, "alexnet_owt": 5e-4}  # at 0.001 the ReLU on NIN's class maps dies
+DEVIATION = dict.fromkeys(
+    ("alexnet", "alexnet_owt"), (1 / 255,)
+)  # the papers have pixels of 0 to 255, beside which biases of 1 are small
 FOLDERS = ("foveal.models.classify.", "foveal.models.verify.")
 CLASSIFIERS = [name for name, entry in catalog.entries("model").items() if entry.module.startswith(FOLDERS)]
 

@@ -59,7 +59,11 @@ def test_families(name: str) -> None:
     assert name in published(name).url
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet40", "vgg16_c"])
+def test_alexnet_in_one_tower_is_what_torchvision_calls_alexnet() -> None:
+    assert published("alexnet_owt").url == "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+
+
+@pytest.mark.parametrize("name", ["alexnet", "lenet5", "resnet20", "densenet40", "vgg16_c"])
 def test_networks_without_published_weights(name: str) -> None:
     with pytest.raises(FovealError, match=f"published ImageNet weights '{name}'"):
         published(name)

@@ -372,5 +372,13 @@ def test_networks_of_the_catalogue_that_torchvision_has_differently() -> None:
         with_norm, towers = create("vgg11_lrn"), create("alexnet")
     with pytest.raises(FovealError, match="would compute something else"):
         match(with_norm, Checkpoint("file", vgg.state_dict()))
-    with pytest.raises(FovealError, match="One weird trick"):
+    with pytest.raises(FovealError, match=r"One weird trick.*: alexnet_owt"):
         match(towers, Checkpoint("file", alexnet.state_dict()))
+
+
+def test_torchvisions_alexnet_is_the_catalogues_in_one_tower() -> None:
+    with torch.device("meta"):
+        theirs, model = torchvision_models.alexnet(), create("alexnet_owt")
+    found = match(model, Checkpoint("file", theirs.state_dict(), ordered=False))
+    assert found.rule == "torchvision's AlexNet names" and found.complete
+    assert len(found.pairs) == len(theirs.state_dict())

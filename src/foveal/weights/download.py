@@ -15,6 +15,7 @@ from foveal.errors import FovealError, unknown
 from foveal.weights.files import Checkpoint, read_weights
 
 _FAMILIES = re.compile(r"vgg\d+(_bn)?|googlenet|resnet\d+|densenet\d+")
+_THEIRS = {"alexnet_owt": "alexnet"}  # all others have torchvision's names
 _VERSION = "IMAGENET1K_V1"  # the plain training recipe, nearest to the papers'
 _HALF = (0.5, 0.5, 0.5)  # mean and deviation of googlenet: torchvision's forward goes over to them from its preset's
 
@@ -35,17 +36,17 @@ def published(name: str) -> Published:
     """What torchvision publishes. Needs no network.
 
     There are vgg11 … vgg19, with batch normalisation vgg11_bn … vgg19_bn, googlenet, resnet18 … resnet152 and
-    densenet121 … densenet201. googlenet has batch normalisation, `googlenet(batch_norm=True, aux=True)`;
-    resnet50 and deeper are of version 1.5. Their alexnet is another network than the paper's.
+    densenet121 … densenet201, and alexnet_owt, which they call alexnet. googlenet has batch normalisation,
+    `googlenet(batch_norm=True, aux=True)`; resnet50 and deeper are of version 1.5.
 
     Raises FovealError for a network without published weights.
     """
     from torchvision import models  # slow to import, and only needed here
 
-    names = [known for known in models.list_models(module=models) if _FAMILIES.fullmatch(known)]
+    names = [*_THEIRS, *(known for known in models.list_models(module=models) if _FAMILIES.fullmatch(known))]
     if name not in names:
         raise unknown("network with published ImageNet weights", name, names)
-    weights = models.get_model_weights(name)[_VERSION]
+    weights = models.get_model_weights(_THEIRS.get(name, name))[_VERSION]
     preset = weights.transforms()
     mean, std = (_HALF, _HALF) if name == "googlenet" else (tuple(preset.mean), tuple(preset.std))
     return Published(name, weights.url, mean, std, preset.resize_size[0], preset.crop_size[0])

@@ -1,13 +1,16 @@
-"""AlexNet as published: two towers, local response normalisation, 227x227 pixels.
+"""AlexNet as published: two towers, local response normalisation, 227x227 pixels; and its later form in one tower.
 
 A. Krizhevsky, I. Sutskever, G. Hinton, «ImageNet classification with deep convolutional neural networks», NIPS 2012.
 
 The paper's 224 pixels cannot be: an 11x11 window with stride 4 and no padding gives its 55x55 maps on 227. Its count
 of 253,440 neurons in the first layer is 55·48·96, a slip for 55·55·96 = 290,400; with it the sum is 659,272.
 
-torchvision's `alexnet` is another network («One weird trick», 2014: 64, 192, 384, 256, 256 maps, no towers, no
-normalisation; 61,100,840 parameters). Keys of its state_dict: features.{0,3,6,8,10} is conv{1,2,3,4,5} and
-classifier.{1,4,6} is fc{6,7,8}; only the three fc have this network's shapes.
+`alexnet_owt` is the network of A. Krizhevsky, «One weird trick for parallelizing convolutional neural networks», 2014
+(arXiv:1404.5997): one tower of 64, 192, 384, 256, 256 maps, no normalisation, 224x224 pixels with a border of 2. It is
+torchvision's `alexnet`, here with 9,216 inputs of fc6 at the input's size, where torchvision averages to 6x6 at any.
+
+Keys of torchvision's state_dict: features.{0,3,6,8,10} is conv{1,2,3,4,5} and classifier.{1,4,6} is fc{6,7,8}; of
+`alexnet` only the three fc have these shapes.
 """
 
 from __future__ import annotations
@@ -34,6 +37,14 @@ FACTS = {
             "neurons_by_layer": (253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000),
         },
     ),
+    "alexnet_owt": Facts(
+        paper="Krizhevsky: One Weird Trick for Parallelizing Convolutional Neural Networks",
+        year=2014,
+        input=(3, 224, 224),
+        parameters=61_100_840,
+        macs=714_188_480,
+        published={"torchvision_top1_error": 43.478, "torchvision_top5_error": 20.934},  # its weights, centre crop
+    ),
 }  # fmt: skip
 
 
@@ -52,6 +63,22 @@ def alexnet(
         "11-4Conv96 (ReLU) → Norm → 3-2MaxPool → "
         f"5-1-2Conv256{g} (ReLU) → Norm → 3-2MaxPool → "
         f"3-1-1Conv384 (ReLU) → 3-1-1Conv384{g} (ReLU) → 3-1-1Conv256{g} (ReLU) → 3-2MaxPool → "
+        f"FC4096 (Dropout, ReLU) → FC4096 (Dropout, ReLU) → FC{num_classes}",
+        input=input,
+        names="layer",
+    )
+    _initialise(model)
+    return model
+
+
+def alexnet_owt(num_classes: int = 1000, *, input: tuple[int, int, int] = (3, 224, 224)) -> nn.Sequential:
+    """AlexNet in one tower, of «One weird trick»: [N, 3, 224, 224] → scores [N, num_classes].
+
+    Another `input` size changes fc6.
+    """
+    model = notation.parse(
+        "11-4-2Conv64 (ReLU) → 3-2MaxPool → 5-1-2Conv192 (ReLU) → 3-2MaxPool → "
+        "3-1-1Conv384 (ReLU) → 3-1-1Conv256 (ReLU) → 3-1-1Conv256 (ReLU) → 3-2MaxPool → "
         f"FC4096 (Dropout, ReLU) → FC4096 (Dropout, ReLU) → FC{num_classes}",
         input=input,
         names="layer",
