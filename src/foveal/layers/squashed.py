@@ -107,7 +107,7 @@ def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
     weight = 2 * _A * layer.weight.view(-1, *x.shape[1:]).permute(0, 2, 3, 1).flatten(1)  # x's order in memory
     bias = layer.bias - _A * layer.weight.sum(1)
     row = x.permute(0, 2, 3, 1).reshape(1, 1, len(x), -1).permute(0, 3, 1, 2)
-    return F.conv2d(row, weight[:, :, None, None], bias).permute(0, 2, 3, 1).view(len(x), -1)
+    return F.conv2d(row, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(len(x), -1)
 
 
 class _Halved(torch.autograd.Function):
@@ -145,7 +145,7 @@ class _Halved(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, kernel, u, sums, factors, v = ctx.saved_tensors
         shape, places, logistic = ctx.given
-        to_p = torch.ops.aten.sigmoid_backward(gradient.permute(0, 2, 3, 1), v)
+        to_p = torch.ops.aten.sigmoid_backward(gradient.permute(0, 2, 3, 1).contiguous(), v)
         to_factor, to_offset = (g.sum(0).view(-1, shape[0]).sum(0).mul_(2 * _S) for g in (to_p * sums, to_p))
         to_coefficient = 2 * _A * (to_factor - 2 * to_offset)
         to_u = torch.empty_like(u).view(*to_p.shape[:3], 4, -1)
