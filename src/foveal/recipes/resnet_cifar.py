@@ -84,7 +84,7 @@ def resnet20_cifar10_fast(*, quick: bool = False) -> Recipe:
     A one-cycle rate with Nesterov's momentum takes the place of three long plateaus.
 
     Command: foveal train resnet20_cifar10_fast data=DIR
-    Expected: about 9.7 % test error in 15 minutes on two CPU cores.
+    Expected: about 9.7 % test error in some 15 minutes on two CPU cores.
     """
     return _paper("resnet20", quick).with_settings(
         name="resnet20_cifar10_fast",
