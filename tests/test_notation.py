@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -254,6 +254,7 @@ def texts(draw: st.DrawFn) -> str:
 
 
 @settings(max_examples=300, deadline=None)
+@example(text="1-3Conv6 → 4-1-1AvgPool", input=(6, 9, 9, 9))
 @given(text=texts(), input=st.sampled_from([(6, 24, 24), (6, 19, 23), (6, 40), (6, 9, 9, 9), (12,)]))
 def test_round_trips(text: str, input: tuple[int, ...]) -> None:
     with torch.device("meta"):

@@ -116,6 +116,9 @@ class _Maker:
         self._need_maps(placed)
         if 2 * step.padding > step.kernel:
             self._fail(placed, "the padding of a pooling is half its window at most")
+        if step.kind == "Avg" and len(self.grid) == 3 and step.kernel > min(self.grid):
+            what = f"{placed.step} looks at {step.kernel} positions; the maps here are {size_text(self.grid)}"
+            self._fail(placed, what, "in three dimensions torch averages no windows that are larger, padded or not")
         self.grid = self._output(placed, Window((step.kernel,), (step.stride,), (step.padding,), (1,), step.ceil))
         make: Any = (MAX_POOL if step.kind == "Max" else AVG_POOL)[len(self.grid)]
         self._put("pool", make(step.kernel, step.stride, step.padding, ceil_mode=step.ceil))
