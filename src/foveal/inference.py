@@ -78,7 +78,7 @@ class Cast(nn.Module):
 
 
 class ChannelsLastLRN(nn.LocalResponseNorm):
-    """Local response normalisation as sums of shifted maps: with channels last a third of the time of torch's, which
+    """Local response normalisation as sums of shifted maps: with channels last faster than torch's, which
     pools in three dimensions and has no bfloat16 on CPUs. Computed in float32, given in the input's dtype."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class _ScaledTanh(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, amplitude: float, slope: float) -> Tensor:
-        # tanh(z) = 2 sigmoid(2z) - 1. On AVX-512 CPUs torch's sigmoid takes a tenth of its tanh's time.
+        # tanh(z) = 2 sigmoid(2z) - 1. On AVX-512 CPUs torch's sigmoid is much faster than its tanh.
         y = torch.mul(x, 2 * slope).sigmoid_().sub_(0.5).mul_(2 * amplitude)
         ctx.save_for_backward(y)
         ctx.constants = (amplitude, slope)

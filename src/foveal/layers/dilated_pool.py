@@ -33,7 +33,7 @@ def window_max(
     """Largest value of each window, [N, C, *grid] → [N, C, *grid']; positions at the sides are never the largest."""
     x = padded(x, sides, float("-inf"))
     if not (torch.is_grad_enabled() and x.requires_grad):
-        return _folded(x, kernel, stride, dilation, torch.maximum)  # on the CPU three times as fast
+        return _folded(x, kernel, stride, dilation, torch.maximum)  # faster on the CPU
     # torch's own kernel, as in undilated pooling: of equal values the same one then gets the gradient.
     pool: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
     result: Tensor = pool(x, tuple(kernel), tuple(stride), dilation=tuple(dilation))

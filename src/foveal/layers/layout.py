@@ -27,11 +27,11 @@ def channels_last(model: _Model) -> _Model:
 def for_pointwise(x: Tensor, stride: int = 1) -> Tensor:
     """Maps [N, C, H, W] as 1x1 convolutions of this stride take them fastest: x itself, or with channels first.
 
-    With channels last CPUs lay such a convolution's float32 weights out anew at every call, which is dearer than
-    multiplying them where there are few positions: a tenth of ResNet-50's time on one image. What is traced or compiled
-    for other sizes is left as it is.
+    With channels last torch is slower on CPUs where a large float32 weight meets few positions: the last stage of
+    ResNet-50 on one image (benchmarks/inference.py). What is traced or compiled for other sizes is left as it is.
     """
-    if not isinstance(x, Tensor) or torch.compiler.is_compiling() or torch._C._get_tracing_state():
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or not isinstance(x, Tensor):
         return x
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return x

@@ -28,7 +28,7 @@ class PadShortcut(nn.Module):
 
 def _thinned(x: Tensor, stride: int) -> Tensor:
     """x[:, :, ::stride, ::stride]. The gradient of a slice is contiguous in the order of the axes that were sliced, and
-    all that a gradient of another layout than x's meets is slow: a tenth of ResNet-20's training on a CPU."""
+    all that a gradient of another layout than x's meets is slow on a CPU."""
     if x.stride(1) == 1:  # channels last
         return x.permute(0, 2, 3, 1)[:, ::stride, ::stride].permute(0, 3, 1, 2)
     return x[:, :, ::stride, ::stride]

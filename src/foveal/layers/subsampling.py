@@ -52,11 +52,11 @@ class Subsampling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         halving = self.kernel_size == self.stride == 2 and self.dilation == 1 and not (x.shape[-2] | x.shape[-1]) & 1
         total = _quarter(x) if halving and x.dtype in _COMPLEX else self._sums(x)
-        # not addcmul, which takes three times as long with coefficients that are broadcast
+        # not addcmul, which takes longer with coefficients that are broadcast
         return total * self.weight[:, None, None] + self.bias[:, None, None]
 
     def _sums(self, x: Tensor) -> Tensor:
-        """Sums of strided slices, rows first: on the CPU twice as fast as avg_pool2d or a depthwise convolution."""
+        """Sums of strided slices, rows first: on the CPU faster than avg_pool2d or a depthwise convolution."""
         rows = self._starts(x.shape[-2])
         sums = x[..., rows[0], :]
         for row in rows[1:]:

@@ -32,7 +32,7 @@ def convolution_gradients(
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """Gradients of x (in its layout), weight and bias of F.conv2d, for few channels on a CPU.
 
-    There the weights' gradient is found twice as fast with channels last, and that of the input without. wanted:
+    There the weights' gradient is found faster with channels last, and that of the input without. wanted:
     whether that of x and that of the bias are, else they are None. window: stride and padding.
     """
     to_x = to_bias = None
@@ -48,7 +48,7 @@ def convolution_gradients(
     last = [t.contiguous(memory_format=torch.channels_last) for t in (x, gradient)]
     to_weight = conv2d_weight(last[0], weight.shape, last[1], *window)  # type: ignore[no-untyped-call]
     if wanted[1]:
-        to_bias = last[1].permute(0, 2, 3, 1).sum(0).sum((0, 1))  # several times as fast as in one step
+        to_bias = last[1].permute(0, 2, 3, 1).sum(0).sum((0, 1))  # faster than in one step
     return to_x, to_weight, to_bias
 
 

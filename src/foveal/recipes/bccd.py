@@ -118,7 +118,7 @@ def rcnn_bccd_fast(*, quick: bool = False) -> Recipe:
     """R-CNN: a ResNet-20 of 32 pixels learns 128 windows an update, then machines and regressors are fitted to it.
 
     Command: foveal train rcnn_bccd_fast data=DIR
-    Expected: about 78 % AP at IoU 0.5 on the test images, in some 45 minutes of one core, search included.
+    Expected: about 78 % AP at IoU 0.5 on the test images, in at most 46 minutes of one core, search included.
     """
     return _proposed(
         "rcnn_bccd_fast",

@@ -19,8 +19,8 @@ from foveal.graph.trace import trace
 from foveal.models import create
 
 _ONE_WEIRD_TRICK = (
-    "torchvision's alexnet is the network of «One weird trick for parallelizing convolutional neural networks» (2014): "
-    "one tower of 64, 192, 384, 256 and 256 filters without normalisation, not the network of 2012: alexnet_owt"
+    "torchvision's alexnet is not the network of 2012: it has one tower of 64, 192, 384, 256 and 256 filters, after "
+    "«One weird trick for parallelizing convolutional neural networks» (2014), and no normalisation: alexnet_owt"
 )
 _OTHER_INCEPTION = (
     "torchvision's googlenet has batch normalisation, 3x3 in place of 5x5 and auxiliary heads: "

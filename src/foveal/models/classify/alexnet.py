@@ -5,9 +5,10 @@ A. Krizhevsky, I. Sutskever, G. Hinton, «ImageNet classification with deep conv
 The paper's 224 pixels cannot be: an 11x11 window with stride 4 and no padding gives its 55x55 maps on 227. Its count
 of 253,440 neurons in the first layer is 55·48·96, a slip for 55·55·96 = 290,400; with it the sum is 659,272.
 
-`alexnet_owt` is the network of A. Krizhevsky, «One weird trick for parallelizing convolutional neural networks», 2014
-(arXiv:1404.5997): one tower of 64, 192, 384, 256, 256 maps, no normalisation, 224x224 pixels with a border of 2. It is
-torchvision's `alexnet`, here with 9,216 inputs of fc6 at the input's size, where torchvision averages to 6x6 at any.
+`alexnet_owt` is what torchvision calls `alexnet`: one tower of 64, 192, 384, 256, 256 maps, after A. Krizhevsky, «One
+weird trick for parallelizing convolutional neural networks», 2014 (arXiv:1404.5997). That it does not normalise and
+pads its 224x224 pixels by 2 is torchvision's choice. Another input size changes fc6 here, where torchvision averages
+to 6x6 maps; its weights are drawn here as those of 2012.
 
 Keys of torchvision's state_dict: features.{0,3,6,8,10} is conv{1,2,3,4,5} and classifier.{1,4,6} is fc{6,7,8}; of
 `alexnet` only the three fc have these shapes.
@@ -72,7 +73,7 @@ def alexnet(
 
 
 def alexnet_owt(num_classes: int = 1000, *, input: tuple[int, int, int] = (3, 224, 224)) -> nn.Sequential:
-    """AlexNet in one tower, of «One weird trick»: [N, 3, 224, 224] → scores [N, num_classes].
+    """AlexNet in one tower, as torchvision has it: [N, 3, 224, 224] → scores [N, num_classes].
 
     Another `input` size changes fc6.
     """
