@@ -113,6 +113,14 @@ def test_without_the_pictures_the_page_says_so(run: Run, tmp_path: Path) -> None
     assert "mistakes" in outline.ids
 
 
+def test_a_small_confusion_matrix_has_room_for_its_axes_names() -> None:
+    chart = charts.confusion([[1, 2], [0, 3]], ["a", "b"])
+    width, font = (float(re.search(pattern, chart)[1]) for pattern in (r'viewBox="0 0 (\d+)', r'font-size="([\d.]+)"'))
+    name = re.search(r'<text x="([\d.]+)"[^>]*>(predicted[^<]*)<', chart)
+    assert name
+    assert float(name[1]) + 0.6 * font * len(name[2]) < width
+
+
 def test_names_cannot_become_markup() -> None:
     assert escape("<img onerror='x' src=\"y\">") == "&lt;img onerror=&#x27;x&#x27; src=&quot;y&quot;&gt;"
     assert tag("td", escape("a<b"), title='"><script>') == '<td title="&quot;&gt;&lt;script&gt;">a&lt;b</td>'

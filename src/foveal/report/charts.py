@@ -196,9 +196,10 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, shares:
     margin = 14 + 0.62 * font * max(map(len, names))
     slanted = any(0.62 * font * len(name) > 0.95 * cell for name in names)
     head = margin if slanted else 2.2 * font
-    side, top = margin + n * cell, head + n * cell
+    axes = "predicted class →, true class ↓"
+    width, top = margin + max(n * cell, 0.62 * font * len(axes)) + 4, head + n * cell
     parts = [
-        f'<svg class="chart confusion" viewBox="0 0 {side + 4:.0f} {top + 22:.0f}" style="max-width:{side + 4:.0f}px" '
+        f'<svg class="chart confusion" viewBox="0 0 {width:.0f} {top + 22:.0f}" style="max-width:{width:.0f}px" '
         f'role="img" aria-label="confusion matrix" font-size="{font:.1f}">'
     ]
     for i, name in enumerate(names):
@@ -217,7 +218,7 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str], *, shares:
             if count:
                 said = f"{classes[row]} taken for {classes[column]}: {count} of {total}"
                 parts[-1] = f"<g>{parts[-1]}<title>{escape(said)}</title></g>"
-    parts.append(_label("predicted class →, true class ↓", margin, top + 16, "start"))
+    parts.append(_label(axes, margin, top + 16, "start"))
     return Html("".join(parts) + "</svg>")
 
 
